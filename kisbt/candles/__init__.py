@@ -1,0 +1,1 @@
+"""Candle history: import, store, check, resample."""

@@ -1,0 +1,1 @@
+"""All pydantic models and the loader of configuration files."""

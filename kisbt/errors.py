@@ -1,0 +1,107 @@
+"""Every error kisbt raises.
+
+    KisbtError
+    ├─ ConfigError            the user must edit the configuration
+    ├─ InputError             a command line argument or file is not usable
+    ├─ DataError              candles are missing or broken
+    │  ├─ MissingCandles
+    │  └─ BadCandle
+    ├─ StorageError           a file could not be written; nothing half-written
+    ├─ MarketRuleError        refused by exchange rules before anything was sent
+    ├─ RiskRefused            refused by the risk guard
+    └─ StrategyError          the user's strategy raised
+
+The class says what the caller can do next. Values are attributes; the message
+is for people: what was found, what was expected, what to do.
+"""
+
+from typing import Any
+
+
+class KisbtError(Exception):
+    """Base of all errors raised on purpose by kisbt."""
+
+
+class ConfigError(KisbtError):
+    """The configuration is wrong; the user must edit it.
+
+    Attributes:
+        path: dotted path of the key, for example ``broker.rules``; "" if none.
+    """
+
+    def __init__(self, message: str, *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class InputError(KisbtError):
+    """A command line argument or an input file cannot be used."""
+
+
+class DataError(KisbtError):
+    """Stored or imported candles cannot be used."""
+
+
+class MissingCandles(DataError):
+    """No candles for a symbol, or none in the range asked for."""
+
+
+class BadCandle(DataError):
+    """A row breaks the format.
+
+    Attributes:
+        file: path of the file as text, "" if none.
+        line: line number counted from 1 (the header is line 1), 0 if unknown.
+    """
+
+    def __init__(self, message: str, *, file: str = "", line: int = 0) -> None:
+        super().__init__(message)
+        self.file = file
+        self.line = line
+
+
+class StorageError(KisbtError):
+    """A file could not be written; what was there before is untouched."""
+
+
+class MarketRuleError(KisbtError):
+    """An order breaks an exchange rule; it is never sent.
+
+    Attributes:
+        rule: short stable name, for example ``tick``, ``price_limit``, ``cash``,
+            ``holding``, ``quantity``, ``phase``, ``order_type``.
+    """
+
+    def __init__(self, message: str, *, rule: str) -> None:
+        super().__init__(message)
+        self.rule = rule
+
+
+class RiskRefused(KisbtError):
+    """The risk guard refused an order.
+
+    Attributes:
+        rule: the configuration key that refused, for example ``max_order_pct``.
+        limit: the limit in force, in the unit of the rule.
+        value: what the order would have made it.
+    """
+
+    def __init__(self, message: str, *, rule: str, limit: float, value: float) -> None:
+        super().__init__(message)
+        self.rule = rule
+        self.limit = limit
+        self.value = value
+
+
+class StrategyError(KisbtError):
+    """The user's strategy raised; the original error is in ``__cause__``.
+
+    Attributes:
+        bar: END time of the bar on which it happened, as text; "" if none.
+        details: anything else worth showing.
+    """
+
+    def __init__(self, message: str, *, bar: str = "", **details: Any) -> None:
+        super().__init__(message)
+        self.bar = bar
+        self.details = details

@@ -1,0 +1,1 @@
+"""Market rules of the Korean exchange as pure functions over dated tables."""

@@ -1,0 +1,1 @@
+"""Values and ports: frozen dataclasses, enums and Protocols, no I/O."""

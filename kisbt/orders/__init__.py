@@ -1,0 +1,1 @@
+"""Order handling, broker-neutral."""

@@ -1,0 +1,1 @@
+"""Examples: one idea a file, plain backtrader strategies."""
