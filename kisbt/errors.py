@@ -27,11 +27,15 @@ class ConfigError(KisbtError):
 
     Attributes:
         path: dotted path of the key, for example ``broker.rules``; "" if none.
+        problems: every problem found, one line each; the message is the first.
     """
 
-    def __init__(self, message: str, *, path: str = "") -> None:
+    def __init__(
+        self, message: str, *, path: str = "", problems: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.path = path
+        self.problems = problems or (message,)
 
 
 class InputError(KisbtError):

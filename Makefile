@@ -1,0 +1,48 @@
+# Each target sets up .venv first. On Windows, see CONTRIBUTING.md.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TEST_STAMP := $(VENV)/.installed-test
+# Two workers at most: each imports pandas and plotly.
+WORKERS ?= 2
+
+.PHONY: demo test lint bench clean help
+
+help:
+	@echo "make demo    backtest of the bundled sample, with its report"
+	@echo "make test    every check: ruff, mypy, import-linter, pytest"
+	@echo "make bench   speed and memory budgets"
+	@echo "make clean   remove the environment and everything generated"
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, found " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): $(BIN)/python setup.cfg setup.py pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(TEST_STAMP): $(BIN)/python setup.cfg setup.py pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,lint]'
+	@touch $(STAMP) $@
+
+demo: $(STAMP)
+	$(BIN)/kisbt demo
+
+lint: $(TEST_STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/pytest -n $(WORKERS) -m "not bench"
+
+bench: $(TEST_STAMP)
+	$(BIN)/pytest tests/bench -m bench -s
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info runs demo .bench .coverage* htmlcov
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

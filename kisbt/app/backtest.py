@@ -1,0 +1,390 @@
+"""Run a strategy on stored candles and hand back everything it left behind."""
+
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import backtrader as bt
+import numpy as np
+
+import kisbt
+from kisbt.app.prepare import Prepared, prepare
+from kisbt.app.strategies import error_place
+from kisbt.bt.backbroker import KrxBackBroker
+from kisbt.bt.feed import CandleFeed, datetime_numbers
+from kisbt.bt.result import (
+    Times,
+    decision_rows,
+    equity_curve,
+    fill_rows,
+    order_rows,
+    round_trips,
+)
+from kisbt.bt.snapshot import indicator_lines, line_values
+from kisbt.bt.warmup import hold_until
+from kisbt.candles.columns import CandleColumns
+from kisbt.clock import Clock, SystemClock
+from kisbt.config.load import load_config
+from kisbt.config.schema import Config, RiskConfig, config_hash, dump_config
+from kisbt.errors import KisbtError, MissingCandles, StrategyError
+from kisbt.model.result import Curve, RunResult
+from kisbt.orders.risk import RiskLimits
+from kisbt.report.charts import ChartLine, SymbolChart
+from kisbt.report.folder import write_run
+from kisbt.report.metrics import Summary, summarise
+from kisbt.text import _
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Called with (bars done, bars in all).
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backtest:
+    """A finished backtest.
+
+    Attributes:
+        result: orders, fills, trades, equity, decisions.
+        summary: the numbers of summary.json.
+        charts: candles and indicators by symbol, for the report.
+    """
+
+    result: RunResult
+    summary: Summary
+    charts: Mapping[str, SymbolChart]
+
+    def frames(self) -> dict[str, "pd.DataFrame"]:
+        """Return DataFrames: ``orders``, ``fills``, ``trades``, ``equity`` ...
+
+        ``decisions`` and ``open_positions`` are there, too. Times of rows are
+        aware KST; the index of ``equity`` is naive KST.
+        """
+        from kisbt.app.frames import result_frames
+
+        return result_frames(self.result)
+
+    def save(self, folder: str | Path, *, language: str | None = None) -> Path:
+        """Write the run folder, the HTML report included, and return it.
+
+        Args:
+            folder: new or empty.
+            language: ``ko`` or ``en``; the one in force if None.
+
+        Raises:
+            InputError: `folder` is a file or not empty.
+            StorageError: it cannot be written; nothing is left behind.
+        """
+        from kisbt.report.html import render_report
+        from kisbt.text import current_language
+
+        page = render_report(
+            self.result,
+            self.summary,
+            self.charts,
+            language=language or current_language(),
+        )
+        files = {"report.html": page}
+        return write_run(
+            self.result, Path(folder), summary=self.summary, extra_files=files
+        )
+
+
+def backtest(
+    config: Config | str | Path | Mapping[str, Any],
+    *,
+    progress: Progress | None = None,
+    clock: Clock | None = None,
+) -> Backtest:
+    """Run a backtest; nothing is written.
+
+    Args:
+        config: a `Config`, the path of a YAML file, or its content as a mapping.
+        progress: told how far the run is.
+        clock: for the times in run.json.
+
+    Raises:
+        ConfigError, DataError: the input is wrong; says what to do.
+        StrategyError: the strategy raised.
+    """
+    time_source = clock or SystemClock()
+    started = time_source.now()
+    checked = config if isinstance(config, Config) else load_config(config)
+    prepared = prepare(checked)
+    cerebro, feeds = build_cerebro(prepared, on_bar=_counter(progress, prepared.bars))
+    strategy = run_cerebro(cerebro)
+    result = _result(prepared, cerebro.broker, feeds, started, time_source.now())
+    return Backtest(
+        result=result,
+        summary=summarise(result),
+        charts=_charts(strategy, feeds),
+    )
+
+
+def build_cerebro(
+    prepared: Prepared,
+    *,
+    first: float | None = None,
+    on_bar: Callable[[float], None] | None = None,
+) -> tuple[bt.Cerebro, dict[str, CandleFeed]]:
+    """Return a Cerebro ready to run, and its feeds by symbol.
+
+    Args:
+        prepared: the run.
+        first: date number of the first bar on which the strategy is called;
+            that of `prepared` if None.
+        on_bar: called with the date number of each bar.
+    """
+    config = prepared.config
+    gate = float(datetime_numbers(np.array([prepared.first]))[0])
+    broker = config.broker
+    cerebro = bt.Cerebro(stdstats=False)
+    cerebro.setbroker(
+        KrxBackBroker(
+            cash=float(config.capital),
+            rules=broker.rules,
+            commission=broker.commission,
+            tax=broker.tax,
+            slippage_ticks=broker.slippage_ticks,
+            volume_share=broker.volume_share,
+            market_orders=broker.market_orders,
+            risk=risk_limits(config.risk),
+            calendar=prepared.calendar,
+            tax_rows=prepared.tax_rows,
+            record_from=gate,
+            on_bar=on_bar,
+        )
+    )
+    feeds = {}
+    for symbol, candles in prepared.candles.items():
+        feed = CandleFeed(
+            dataname=candles,
+            name=symbol,
+            instrument=prepared.instruments[symbol],
+            interval=config.bars.length,
+            adjusted=symbol in prepared.off_grid,
+        )
+        cerebro.adddata(feed)
+        feeds[symbol] = feed
+    gated = hold_until(prepared.strategy_class, gate if first is None else first)
+    cerebro.addstrategy(gated, **prepared.params)
+    return cerebro, feeds
+
+
+def run_cerebro(cerebro: bt.Cerebro) -> Any:
+    """Run, and return the strategy object.
+
+    Raises:
+        StrategyError: the user's code raised; names file, line and bar.
+    """
+    try:
+        return cerebro.run()[0]
+    except KisbtError:
+        raise
+    except Exception as error:
+        raise _strategy_error(error, cerebro.broker) from error
+
+
+def risk_limits(config: RiskConfig) -> RiskLimits:
+    """Return the limits of the `risk:` block that a backtest checks."""
+    return RiskLimits(
+        max_order_pct=config.max_order_pct,
+        max_symbol_pct=config.max_symbol_pct,
+        max_daily_loss_pct=config.max_daily_loss_pct,
+        max_orders_per_day=config.max_orders_per_day,
+        max_adv_pct=config.max_adv_pct,
+        max_orders_per_minute=config.max_orders_per_minute,
+        max_consecutive_losses=config.max_consecutive_losses,
+        max_open_orders=config.max_open_orders,
+    )
+
+
+def charts_of(result: RunResult) -> Mapping[str, SymbolChart]:
+    """Compute candles and indicators of a stored run again, from its settings.
+
+    Raises:
+        ConfigError, DataError: its configuration or its candles are gone.
+    """
+    run = result.run
+    # Parameters are merged already; their file may have changed since.
+    config = load_config(
+        run["config"],
+        overrides={"strategy.params_file": None},
+        root=Path(run["project"]),
+    )
+    prepared = prepare(config)
+    cerebro, feeds = build_cerebro(prepared, first=float("inf"))
+    return _charts(run_cerebro(cerebro), feeds)
+
+
+def _counter(progress: Progress | None, bars: int) -> Callable[[float], None] | None:
+    if progress is None:
+        return None
+    step = max(1, bars // 200)
+    done = 0
+
+    def count(_now: float) -> None:
+        nonlocal done
+        done += 1
+        if done % step == 0 or done == bars:
+            progress(done, bars)
+
+    return count
+
+
+def _strategy_error(error: Exception, broker: KrxBackBroker) -> StrategyError:
+    file, line = error_place(error)
+    bar = broker.current_bar()
+    return StrategyError(
+        _(
+            "the strategy stopped with {kind}: {message} ({file}, line {line}, bar "
+            "{bar}); mend it there, or see the whole trace with --debug"
+        ).format(
+            kind=type(error).__name__,
+            message=error,
+            file=file,
+            line=line,
+            bar=bar or _("none yet"),
+        ),
+        bar=bar,
+    )
+
+
+def _result(
+    prepared: Prepared,
+    broker: KrxBackBroker,
+    feeds: Mapping[str, CandleFeed],
+    started: datetime,
+    ended: datetime,
+) -> RunResult:
+    times = Times()
+    recorder = broker.recorder
+    trades, held = round_trips(recorder, feeds, times)
+    warnings = list(prepared.warnings)
+    benchmark = _benchmark(prepared, warnings)
+    return RunResult(
+        run=_run(prepared, started, ended, warnings),
+        instruments=dict(prepared.instruments),
+        orders=order_rows(recorder, times),
+        fills=fill_rows(recorder, times),
+        trades=trades,
+        equity=equity_curve(recorder),
+        decisions=decision_rows(recorder, times),
+        open_positions=held,
+        benchmark=benchmark,
+        buy_and_hold=_buy_and_hold(prepared),
+    )
+
+
+def _run(
+    prepared: Prepared, started: datetime, ended: datetime, warnings: list[str]
+) -> dict[str, Any]:
+    config = prepared.config
+    name = config.strategy.class_.rpartition(":")[2]
+    interval = config.bars.length
+    adjusted = config.data.adjusted
+    return {
+        "id": f"{started:%Y%m%d-%H%M%S}-{name}",
+        "mode": "backtest",
+        "config": dump_config(config),
+        "config_hash": config_hash(config),
+        "config_file": None if config.source is None else config.source.name,
+        "project": str(config.root),
+        "versions": {
+            "kisbt": kisbt.__version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("backtrader", "numpy", "pandas")},
+        },
+        "store_hash": prepared.store.content_hash(
+            prepared.instruments, interval, adjusted=adjusted
+        ),
+        "starting_cash": config.capital,
+        "starting_positions": {},
+        "engine": "plain",
+        "engine_fallback": None,
+        "started": started.isoformat(timespec="seconds"),
+        "ended": ended.isoformat(timespec="seconds"),
+        "first_session": str(prepared.first.astype("datetime64[D]")),
+        "last_session": str(prepared.last.astype("datetime64[D]")),
+        "warmup_bars": prepared.warmup_bars,
+        "adjusted": bool(prepared.off_grid),
+        "synthetic": _is_synthetic(prepared),
+        "interval": str(interval),
+        "warnings": warnings,
+        "exit_state": "done",
+    }
+
+
+def _is_synthetic(prepared: Prepared) -> bool:
+    """Return whether the run stands on the bundled, invented companies."""
+    return all(i.name.startswith("가상") for i in prepared.instruments.values())
+
+
+def _benchmark(prepared: Prepared, warnings: list[str]) -> Curve | None:
+    config = prepared.config
+    symbol = config.report.benchmark
+    if symbol is None:
+        return None
+    try:
+        candles = prepared.store.read(symbol, config.bars.length)
+    except MissingCandles:
+        warnings.append(
+            _(
+                "no candles of the benchmark {symbol} in {folder}: import them, or set "
+                "report.benchmark to null"
+            ).format(symbol=symbol, folder=prepared.store.path)
+        )
+        return None
+    inside = candles.between(prepared.first, prepared.last)
+    if not len(inside):
+        warnings.append(
+            _("the benchmark {symbol} has no candles in the range").format(
+                symbol=symbol
+            )
+        )
+        return None
+    return Curve(time=inside.end, value=inside.close)
+
+
+def _buy_and_hold(prepared: Prepared) -> Curve | None:
+    """Return the starting cash spread evenly at the first tradable close, held."""
+    tradable = {
+        symbol: candles.between(prepared.first, None)
+        for symbol, candles in prepared.candles.items()
+    }
+    bought = [c for c in tradable.values() if len(c) and c.end[0] == prepared.first]
+    if not bought:
+        return None
+    time = np.unique(np.concatenate([c.end for c in tradable.values() if len(c)]))
+    value = np.zeros(len(time))
+    for candles in bought:
+        latest = np.searchsorted(candles.end, time, side="right") - 1
+        value += candles.close[latest] / candles.close[0]
+    return Curve(time=time, value=value * (prepared.config.capital / len(bought)))
+
+
+def _charts(strategy: Any, feeds: Mapping[str, CandleFeed]) -> dict[str, SymbolChart]:
+    lines = indicator_lines(strategy)
+    charts = {}
+    for symbol, feed in feeds.items():
+        candles: CandleColumns = feed.candles
+        charts[symbol] = SymbolChart(
+            end=candles.end,
+            open=candles.open,
+            high=candles.high,
+            low=candles.low,
+            close=candles.close,
+            volume=candles.volume,
+            lines={
+                named.name: ChartLine(
+                    values=line_values(named, len(candles)), overlay=named.overlay
+                )
+                for named in lines.get(feed, ())
+            },
+        )
+    return charts

@@ -1,0 +1,233 @@
+"""From a configuration to everything a run needs, checked, before it starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from kisbt.app.strategies import check_params, load_strategy_class
+from kisbt.candles.columns import PRICES, CandleColumns, Times
+from kisbt.candles.store import CandleStore
+from kisbt.config.load import resolve_universe
+from kisbt.config.schema import Config, sizing_conflicts
+from kisbt.errors import ConfigError, MissingCandles
+from kisbt.krx.calendar import KrxCalendar
+from kisbt.krx.overrides import KrxOverrides
+from kisbt.krx.ticks import valid_prints
+from kisbt.model.instrument import Instrument
+from kisbt.text import _
+
+# More symbols than this are counted in a warning, not listed.
+_NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A run ready to start.
+
+    Attributes:
+        instruments: those of the universe that have candles, in its order.
+        candles: by symbol, warm-up included.
+        off_grid: symbols whose prices were rescaled for splits.
+        first: END of the first tradable bar, datetime64[s].
+        last: END of the last bar.
+        warmup_bars: bars before `first` on the union of all symbols' bars.
+        bars: bars of that union, warm-up included.
+        tax_rows: dated tax rows in force; None for the built-in ones.
+        warnings: what the user should know, each a sentence.
+    """
+
+    config: Config
+    store: CandleStore
+    strategy_class: type[Any]
+    params: Mapping[str, Any]
+    instruments: Mapping[str, Instrument]
+    candles: Mapping[str, CandleColumns]
+    off_grid: frozenset[str]
+    first: np.datetime64
+    last: np.datetime64
+    warmup_bars: int
+    bars: int
+    calendar: KrxCalendar
+    tax_rows: Any
+    warnings: list[str] = field(default_factory=list)
+
+
+def prepare(config: Config, *, last: np.datetime64 | None = None) -> Prepared:
+    """Load and check everything `config` names.
+
+    Args:
+        config: of the run.
+        last: END after which bars are cut off; the configuration's own `to` if
+            None.
+
+    Raises:
+        ConfigError: the strategy, its parameters or a symbol is wrong.
+        MissingCandles: no symbol has candles in the range.
+        BadCandle: a stored file is broken.
+    """
+    warnings: list[str] = []
+    strategy_class = load_strategy_class(config.strategy.class_, config.root)
+    check_params(strategy_class, config.strategy.params)
+    overrides = KrxOverrides.from_mapping(config.krx_overrides)
+    warnings += sizing_conflicts(config)
+    store = CandleStore(config.data_path)
+    universe = resolve_universe(config, store.instruments(), notice=warnings.append)
+    candles = _read_all(config, store, universe, warnings)
+    union = np.unique(np.concatenate([c.end for c in candles.values()]))
+    union = union[union <= _last_bound(config, last)]
+    start, first = _first_bar(config, union, warnings)
+    window = {s: c.between(union[start], union[-1]) for s, c in candles.items()}
+    instruments = {i.symbol: i for i in universe if len(window.get(i.symbol, ()))}
+    silent = [s for s in window if s not in instruments]
+    if silent:
+        warnings.append(
+            _("no candles in the range, left out: {names}").format(names=_names(silent))
+        )
+    traded = {symbol: window[symbol] for symbol in instruments}
+    off_grid = _off_grid(config, instruments, traded, warnings)
+    return Prepared(
+        config=config,
+        store=store,
+        strategy_class=strategy_class,
+        params=config.strategy.params,
+        instruments=instruments,
+        candles=traded,
+        off_grid=off_grid,
+        first=union[first],
+        last=union[-1],
+        warmup_bars=first - start,
+        bars=len(union) - start,
+        calendar=overrides.calendar(),
+        tax_rows=overrides.tax_table(),
+        warnings=warnings,
+    )
+
+
+def _read_all(
+    config: Config,
+    store: CandleStore,
+    universe: list[Instrument],
+    warnings: list[str],
+) -> dict[str, CandleColumns]:
+    """Read every symbol; one without a file must not stop the others."""
+    found: dict[str, CandleColumns] = {}
+    missing: list[tuple[str, MissingCandles]] = []
+    interval = config.bars.length
+    for instrument in universe:
+        symbol = instrument.symbol
+        try:
+            candles = store.read(symbol, interval, adjusted=config.data.adjusted)
+        except MissingCandles as error:
+            missing.append((symbol, error))
+            continue
+        if len(candles):
+            found[symbol] = candles
+    if not found:
+        if missing:
+            raise missing[0][1]
+        raise MissingCandles(
+            _("{folder} holds no candle with volume for any symbol").format(
+                folder=store.path
+            )
+        )
+    if missing:
+        warnings.append(
+            _("no candle file, left out: {names}").format(
+                names=_names([symbol for symbol, _error in missing])
+            )
+        )
+    return found
+
+
+def _last_bound(config: Config, last: np.datetime64 | None) -> np.datetime64:
+    bounds: list[Any] = [np.datetime64("9999-12-31", "s")]
+    if config.data.to is not None:
+        day = np.datetime64(config.data.to, "D") + np.timedelta64(1, "D")
+        bounds.append(day.astype("datetime64[s]") - np.timedelta64(1, "s"))
+    if last is not None:
+        bounds.append(last)
+    bound: np.datetime64 = min(bounds)
+    return bound
+
+
+def _first_bar(config: Config, union: Times, warnings: list[str]) -> tuple[int, int]:
+    """Return the positions of the first bar loaded and the first tradable one."""
+    warmup = config.data.warmup
+    if config.data.from_ is None:
+        if len(union) <= warmup:
+            raise ConfigError(
+                _(
+                    "data.warmup takes {warmup:,} bars and only {found:,} are there; "
+                    "lower data.warmup, or import a longer history"
+                ).format(warmup=warmup, found=len(union)),
+                path="data.warmup",
+            )
+        return 0, warmup
+    first = int(np.searchsorted(union, np.datetime64(config.data.from_, "s")))
+    if first >= len(union):
+        raise MissingCandles(
+            _(
+                "no bars between {first} and {last}; the candles of this universe "
+                "end on {end}"
+            ).format(
+                first=config.data.from_,
+                last=config.data.to or _("today"),
+                end=union[-1].astype("datetime64[D]") if len(union) else _("never"),
+            )
+        )
+    if first < warmup:
+        warnings.append(
+            _(
+                "only {found:,} of {warmup:,} warm-up bars lie before {first}: "
+                "indicators start late or differ from a longer run"
+            ).format(found=first, warmup=warmup, first=config.data.from_)
+        )
+    return max(0, first - warmup), first
+
+
+def _off_grid(
+    config: Config,
+    instruments: Mapping[str, Instrument],
+    candles: Mapping[str, CandleColumns],
+    warnings: list[str],
+) -> frozenset[str]:
+    """Return the symbols whose adjusted prices lie off the price grid."""
+    if not config.data.adjusted or not config.bars.length.is_daily:
+        return frozenset()
+    if config.broker.rules == "none":
+        return frozenset()
+    until: dict[str, Any] = {}
+    for symbol, columns in candles.items():
+        instrument, days = instruments[symbol], columns.sessions
+        fits = np.ones(len(columns), dtype=bool)
+        for name in PRICES:
+            fits &= valid_prints(
+                getattr(columns, name),
+                days,
+                market=instrument.market,
+                product=instrument.product,
+            )
+        if not fits.all():
+            until[symbol] = days[np.flatnonzero(~fits)[-1]]
+    if until and config.broker.volume_share is not None:
+        latest = sorted(until.items(), key=lambda item: item[1], reverse=True)
+        named = [f"{symbol} ({day})" for symbol, day in latest]
+        warnings.append(
+            _(
+                "prices are adjusted for splits but volumes are not: the volume cap "
+                "of {share:.0%} does not fit before the last adjustment of {names}"
+            ).format(share=config.broker.volume_share, names=_names(named))
+        )
+    return frozenset(until)
+
+
+def _names(names: list[str]) -> str:
+    shown = ", ".join(names[:_NAMES_SHOWN])
+    more = len(names) - _NAMES_SHOWN
+    return (
+        shown
+        if more <= 0
+        else _("{shown} and {more} more").format(shown=shown, more=more)
+    )

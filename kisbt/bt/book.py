@@ -1,0 +1,87 @@
+"""The working orders of a backtest and what they have promised."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from kisbt.bt.recorder import PlacedOrder
+from kisbt.model.order import Side
+
+
+class OrderBook:
+    """Orders that have not ended, by backtrader's reference number."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._orders: dict[int, PlacedOrder] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._orders)
+
+    def add(self, placed: PlacedOrder) -> None:
+        """Add an order."""
+        self._orders[placed.order.ref] = placed
+
+    def get(self, order: Any) -> PlacedOrder | None:
+        """Return what is known of an order; None when it has ended."""
+        return self._orders.get(order.ref)
+
+    def remove(self, order: Any) -> None:
+        """Forget an order."""
+        self._orders.pop(order.ref, None)
+
+    def forget_ended(self) -> None:
+        """Forget the orders that have ended."""
+        ended = [r for r, placed in self._orders.items() if not placed.order.alive()]
+        for ref in ended:
+            del self._orders[ref]
+
+    def live(self) -> Iterator[PlacedOrder]:
+        """Yield the orders that can still be filled, oldest first."""
+        return (p for p in list(self._orders.values()) if p.order.alive())
+
+    def reserved_cash(self) -> float:
+        """Return the won set aside for working buys."""
+        return sum(
+            abs(placed.order.executed.remsize) * placed.reserve
+            for placed in self._orders.values()
+            if placed.reserve and placed.order.alive()
+        )
+
+    def promised_shares(self, feed: Any, *, beside: object = None) -> int:
+        """Return the shares of `feed` that working sales will take.
+
+        The legs of one group (one cancels the other) promise their largest once.
+
+        Args:
+            feed: whose shares.
+            beside: the group that is left out.
+        """
+        promised: dict[object, int] = {}
+        for placed in self.live():
+            order = placed.order
+            if placed.side is Side.BUY or order.data is not feed:
+                continue
+            if order.active() and (placed.group != beside or beside is None):
+                left = abs(int(order.executed.remsize))
+                promised[placed.group] = max(promised.get(placed.group, 0), left)
+        return sum(promised.values())
+
+    def working_value(self, feed: Any, price: float) -> float:
+        """Return the won that working buys of `feed` will take, limits counted."""
+        return sum(
+            abs(placed.order.executed.remsize) * (placed.limit_price or price)
+            for placed in self.live()
+            if placed.side is Side.BUY and placed.order.data is feed
+        )
+
+
+def shrink(order: Any, quantity: int) -> None:
+    """Cut the open part of an order to `quantity` shares."""
+    if abs(order.executed.remsize) <= quantity:
+        return
+    left = quantity if order.isbuy() else -quantity
+    cut = order.executed.remsize - left
+    order.executed.remsize = left
+    order.size -= cut
+    order.created.size -= cut
+    order.created.remsize -= cut

@@ -1,0 +1,103 @@
+"""The risk guard's view of a backtest: what it has to remember between bars."""
+
+from datetime import date
+from typing import Any
+
+from kisbt.bt.book import OrderBook
+from kisbt.bt.feed import CandleFeed
+from kisbt.krx.sendable import Sendable
+from kisbt.orders.risk import RiskLimits, RiskState, check_risk, halts_session
+
+_AVERAGE_SESSIONS = 20
+
+
+class RiskGuard:
+    """Counts orders and losses by session and asks `orders.risk` about an order."""
+
+    def __init__(self, limits: RiskLimits, cash: float) -> None:
+        """Start a run with `cash` won."""
+        self._limits = limits
+        self._day = 0
+        self._day_start_equity = cash
+        self._orders_of: dict[date, int] = {}
+        self._orders_at: tuple[float, int] = (0.0, 0)
+        self._halted_on: date | None = None
+        self._losses: tuple[date | None, int] = (None, 0)
+
+    def begin_bar(self, now: float, equity: float) -> None:
+        """Note a new bar; `equity` is the value at the bar before, won."""
+        day = int(now)
+        if day != self._day:
+            self._day = day
+            self._day_start_equity = equity
+            self._orders_of = {
+                session: count
+                for session, count in self._orders_of.items()
+                if session.toordinal() >= day
+            }
+
+    def check(
+        self,
+        order: Sendable,
+        feed: Any,
+        *,
+        session: date,
+        now: float,
+        equity: float,
+        held: int,
+        book: OrderBook,
+    ) -> None:
+        """Let an order pass, or say which limit forbids it.
+
+        Args:
+            order: as it would be sent.
+            feed: what it trades.
+            session: in which it would live. The day's loss is that of this
+                session: an order made after the close begins a new day.
+            now: date number of the bar.
+            equity: won at this bar.
+            held: shares of `feed` held.
+            book: the working orders.
+
+        Raises:
+            RiskRefused: a limit would be broken.
+        """
+        close = float(feed.close[0])
+        same_day = session.toordinal() == self._day
+        state = RiskState(
+            equity=equity,
+            day_start_equity=self._day_start_equity if same_day else equity,
+            symbol_value=held * close + book.working_value(feed, close),
+            orders_today=self._orders_of.get(session, 0),
+            orders_this_minute=self._orders_at[1] if self._orders_at[0] == now else 0,
+            open_orders=sum(1 for _placed in book.live()),
+            average_volume=self._average_volume(feed),
+            consecutive_losses=self._losses[1] if self._losses[0] == session else 0,
+            halted=self._halted_on == session,
+        )
+        price = order.limit_price or close
+        check_risk(order.side, order.quantity, price, self._limits, state)
+
+    def watch_loss(self, now: float, equity: float) -> None:
+        """Halt entries for the session of `now` if its loss is too large."""
+        if self._limits.max_daily_loss_pct is None:
+            return
+        state = RiskState(equity=equity, day_start_equity=self._day_start_equity)
+        if halts_session(self._limits, state):
+            self._halted_on = date.fromordinal(int(now))
+
+    def count_order(self, session: date, now: float) -> None:
+        """Count an order that was accepted."""
+        self._orders_of[session] = self._orders_of.get(session, 0) + 1
+        before = self._orders_at[1] if self._orders_at[0] == now else 0
+        self._orders_at = (now, before + 1)
+
+    def count_round_trip(self, session: date, *, lost: bool) -> None:
+        """Count a closed position; a gain begins the row of losses anew."""
+        before = self._losses[1] if self._losses[0] == session else 0
+        self._losses = (session, before + 1 if lost else 0)
+
+    def _average_volume(self, feed: Any) -> float | None:
+        if self._limits.max_adv_pct is None or not isinstance(feed, CandleFeed):
+            return None
+        return feed.average_volume(len(feed) - 1, _AVERAGE_SESSIONS)

@@ -1,0 +1,125 @@
+"""What the broker has to know about sessions, limits and reference prices."""
+
+import math
+from datetime import date, datetime
+from typing import Any
+
+import backtrader as bt
+
+from kisbt.bt.feed import CandleFeed
+from kisbt.clock import KST
+from kisbt.krx.calendar import KrxCalendar
+from kisbt.krx.limits import PriceBand, band_tolerance, price_band
+from kisbt.krx.matching import crowded_side
+from kisbt.krx.phases import order_session
+from kisbt.model.instrument import Instrument
+from kisbt.model.order import Side
+
+
+class Market:
+    """The exchange as seen from a bar: sessions by date number, limits by feed."""
+
+    def __init__(self, calendar: KrxCalendar) -> None:
+        """Use the sessions of `calendar`."""
+        self._calendar = calendar
+        self._closes: dict[date, float] = {}
+        self._coming: tuple[float, date] = (math.nan, date.min)
+
+    def session_for(self, now: float) -> date:
+        """Return the session in which an order made at date number `now` lives."""
+        at, session = self._coming
+        if at != now:
+            session = order_session(to_kst(now), self._calendar)
+            self._coming = (now, session)
+        return session
+
+    def close_number(self, session: date) -> float:
+        """Return the date number of a session's close."""
+        number = self._closes.get(session)
+        if number is None:
+            close = self._calendar.close_time(session).replace(tzinfo=None)
+            number = self._closes[session] = float(bt.date2num(close))
+        return number
+
+    def coming_band(self, feed: Any, session: date) -> PriceBand | None:
+        """Return the limits, in `session`, of an order made on the current bar."""
+        if int(feed.lines.datetime[0]) == session.toordinal():
+            reference = reference_close(feed)
+        else:
+            reference = float(feed.close[0])
+        return _band(reference, instrument_of(feed), session)
+
+    def crowded(self, feed: Any, session: date) -> Side | None:
+        """Return the side that the current bar, locked at a limit, does not fill."""
+        reference, instrument = reference_close(feed), instrument_of(feed)
+        band = _band(reference, instrument, session)
+        tolerance = 0.0
+        if band is not None and not on_grid(feed):
+            tolerance = band_tolerance(
+                reference,
+                market=instrument.market,
+                product=instrument.product,
+                session=session,
+            )
+        return crowded_side(
+            float(feed.open[0]),
+            float(feed.high[0]),
+            float(feed.low[0]),
+            float(feed.close[0]),
+            band,
+            tolerance=tolerance,
+        )
+
+
+def session_of(number: float) -> date:
+    """Return the date of a date number."""
+    return date.fromordinal(int(number))
+
+
+def to_kst(number: float) -> datetime:
+    """Return the aware KST time of a date number."""
+    moment: datetime = bt.num2date(number)
+    return moment.replace(tzinfo=KST)
+
+
+def instrument_of(feed: Any) -> Instrument:
+    """Return what a feed trades; a foreign feed is taken as a KOSPI stock."""
+    if isinstance(feed, CandleFeed):
+        return feed.instrument
+    return Instrument(symbol=str(feed._name))
+
+
+def on_grid(feed: Any) -> bool:
+    """Return whether the feed's prices lie on the price grid: not rescaled."""
+    return not getattr(feed.p, "adjusted", False)
+
+
+def reference_close(feed: Any) -> float:
+    """Return the last close before the session of the current bar; NaN if none."""
+    if isinstance(feed, CandleFeed):
+        return feed.reference_close(len(feed) - 1)
+    day = int(feed.lines.datetime[0])
+    for ago in range(1, len(feed)):
+        if int(feed.lines.datetime[-ago]) != day:
+            return float(feed.close[-ago])
+    return math.nan
+
+
+def market_value(feed: Any, position: Any) -> float:
+    """Return what a position is worth at its last close, won."""
+    if not position.size:
+        return 0.0
+    price = feed.close[0] if len(feed) else position.price
+    return float(position.size * price)
+
+
+def _band(reference: float, instrument: Instrument, session: date) -> PriceBand | None:
+    if not reference > 0:  # no earlier session, or NaN
+        return None
+    return price_band(
+        reference,
+        market=instrument.market,
+        product=instrument.product,
+        session=session,
+        leverage=instrument.leverage,
+    )

@@ -1,0 +1,233 @@
+"""A finished run as values: rows and columns of `model.result`."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from kisbt.bt.feed import CandleFeed, number_to_datetime
+from kisbt.bt.mapping import order_state
+from kisbt.bt.recorder import Execution, PlacedOrder, Recorder
+from kisbt.candles.columns import CandleColumns
+from kisbt.clock import KST
+from kisbt.model.order import Side
+from kisbt.model.result import (
+    DecisionRow,
+    EquityCurve,
+    FillRow,
+    OpenPosition,
+    OrderRow,
+    TradeRow,
+)
+from kisbt.text import _
+
+
+class Times:
+    """Date numbers as aware KST times; each is converted once."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._known: dict[float, datetime] = {}
+
+    def __call__(self, number: float) -> datetime:
+        """Return the time of a date number."""
+        moment = self._known.get(number)
+        if moment is None:
+            moment = number_to_datetime(number).replace(microsecond=0, tzinfo=KST)
+            self._known[number] = moment
+        return moment
+
+
+def order_rows(recorder: Recorder, times: Times) -> tuple[OrderRow, ...]:
+    """Return the orders of the run, in the order in which they were made."""
+    return tuple(_order_row(placed, times) for placed in recorder.orders)
+
+
+def fill_rows(recorder: Recorder, times: Times) -> tuple[FillRow, ...]:
+    """Return the fills of the run, in the order in which they happened."""
+    return tuple(
+        FillRow(
+            time=times(fill.bar),
+            bar=times(fill.bar),
+            symbol=fill.symbol,
+            side=fill.side,
+            quantity=fill.quantity,
+            price=fill.price,
+            commission=fill.commission,
+            tax=fill.tax,
+            slippage=fill.slippage,
+            order_ref=fill.order_number,
+        )
+        for fill in recorder.fills
+    )
+
+
+def decision_rows(recorder: Recorder, times: Times) -> tuple[DecisionRow, ...]:
+    """Return what the strategy decided, in the order in which it did."""
+    return tuple(
+        DecisionRow(
+            bar=times(decision.bar),
+            symbol=decision.symbol,
+            action=decision.action,
+            reason=decision.reason,
+            indicators=decision.indicators,
+            result=decision.result,
+            order_ref=decision.order_number,
+        )
+        for decision in recorder.decisions
+    )
+
+
+def equity_curve(recorder: Recorder) -> EquityCurve:
+    """Return cash and positions at each bar from the first tradable one on."""
+    numbers = np.array(recorder.times, dtype=np.float64)
+    # Half a second before the cut: a date number is good to about 10 us.
+    seconds = np.floor((numbers - 719_163.0) * 86_400.0 + 0.5).astype(np.int64)
+    return EquityCurve(
+        time=seconds.astype("datetime64[s]"),
+        cash=np.array(recorder.cash, dtype=np.float64),
+        positions_value=np.array(recorder.values, dtype=np.float64),
+    )
+
+
+@dataclass(slots=True)
+class _RoundTrip:
+    """Fills of one symbol since it was last flat."""
+
+    buys: list[Execution] = field(default_factory=list)
+    sells: list[Execution] = field(default_factory=list)
+
+    @property
+    def quantity(self) -> int:
+        return _total(self.buys) - _total(self.sells)
+
+
+def round_trips(
+    recorder: Recorder, feeds: Mapping[str, CandleFeed], times: Times
+) -> tuple[tuple[TradeRow, ...], tuple[OpenPosition, ...]]:
+    """Pair the fills: closed round trips by exit, and what is still held.
+
+    Args:
+        recorder: of the run.
+        feeds: by symbol.
+        times: of date numbers.
+    """
+    reasons = {placed.number: placed.reason for placed in recorder.orders}
+    going: dict[str, _RoundTrip] = defaultdict(_RoundTrip)
+    trades: list[TradeRow] = []
+    for fill in recorder.fills:
+        trip = going[fill.symbol]
+        (trip.buys if fill.side is Side.BUY else trip.sells).append(fill)
+        if trip.quantity == 0:
+            candles = feeds[fill.symbol].candles
+            trades.append(_trade_row(trip, candles, reasons, times))
+            del going[fill.symbol]
+    last = max((feed.candles.end[-1] for feed in feeds.values()), default=None)
+    held = tuple(
+        _open_position(symbol, trip, feeds[symbol].candles, last, times)
+        for symbol, trip in going.items()
+    )
+    return tuple(trades), held
+
+
+def _order_row(placed: PlacedOrder, times: Times) -> OrderRow:
+    order = placed.order
+    filled = abs(int(order.executed.size))
+    return OrderRow(
+        ref=placed.number,
+        created=times(placed.created),
+        symbol=placed.symbol,
+        side=placed.side,
+        type=placed.order_type,
+        quantity=placed.quantity,
+        limit_price=placed.limit_price,
+        stop_price=placed.stop_price,
+        state=order_state(order),
+        reason=placed.reason,
+        filled_quantity=filled,
+        average_price=float(order.executed.price) if filled else None,
+        reject_reason=placed.end_reason,
+    )
+
+
+def _trade_row(
+    trip: _RoundTrip,
+    candles: CandleColumns,
+    reasons: Mapping[int, str],
+    times: Times,
+) -> TradeRow:
+    entry, exit_ = times(trip.buys[0].bar), times(trip.sells[-1].bar)
+    paid, received = _amount(trip.buys), _amount(trip.sells)
+    quantity = _total(trip.buys)
+    fills = [*trip.buys, *trip.sells]
+    commission = sum(fill.commission for fill in fills)
+    tax = sum(fill.tax for fill in fills)
+    net = received - paid - commission - tax
+    return TradeRow(
+        symbol=trip.buys[0].symbol,
+        entry_time=entry,
+        entry_price=paid / quantity,
+        exit_time=exit_,
+        exit_price=received / quantity,
+        quantity=quantity,
+        gross_pnl=received - paid,
+        commission=commission,
+        tax=tax,
+        net_pnl=net,
+        return_pct=net / paid * 100.0,
+        bars_held=_bars_between(candles, entry, exit_),
+        entry_reason=_joined(reasons, trip.buys),
+        exit_reason=_joined(reasons, trip.sells),
+    )
+
+
+def _open_position(
+    symbol: str,
+    trip: _RoundTrip,
+    candles: CandleColumns,
+    last: Any,
+    times: Times,
+) -> OpenPosition:
+    quantity = trip.quantity
+    average = _amount(trip.buys) / _total(trip.buys)
+    price = float(candles.close[-1])
+    end = candles.end[-1]
+    flag = ""
+    if end < last:
+        flag = _(
+            "no candle since {day}: halted or delisted, valued at that close"
+        ).format(day=end.astype("datetime64[D]"))
+    return OpenPosition(
+        symbol=symbol,
+        quantity=quantity,
+        average_price=average,
+        entry_time=times(trip.buys[0].bar),
+        last_price=price,
+        last_time=end.astype(datetime).replace(tzinfo=KST),
+        market_value=quantity * price,
+        unrealised_pnl=quantity * (price - average),
+        flag=flag,
+    )
+
+
+def _bars_between(candles: CandleColumns, first: datetime, last: datetime) -> int:
+    """Return how many bars lie from the first fill to the last one."""
+    moments = [np.datetime64(t.replace(tzinfo=None), "s") for t in (first, last)]
+    start, stop = np.searchsorted(candles.end, moments)
+    return int(stop - start)
+
+
+def _total(fills: Iterable[Execution]) -> int:
+    return sum(fill.quantity for fill in fills)
+
+
+def _amount(fills: Iterable[Execution]) -> float:
+    return sum(fill.quantity * fill.price for fill in fills)
+
+
+def _joined(reasons: Mapping[int, str], fills: Sequence[Execution]) -> str:
+    named = dict.fromkeys(reasons[fill.order_number] for fill in fills)
+    return ", ".join(reason for reason in named if reason)

@@ -1,0 +1,418 @@
+"""The run folder: a finished run as files, and back.
+
+The folder appears whole or not at all. Tables and columns are written by
+`kisbt.report.csvfiles`; run.json also holds the instruments, and curves.csv and
+open_positions.csv what the other files have no room for.
+"""
+
+import json
+import math
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import date, datetime
+from enum import Enum
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kisbt.errors import InputError, StorageError
+from kisbt.model.instrument import Instrument, Market, Product
+from kisbt.model.result import (
+    Curve,
+    DecisionRow,
+    EquityCurve,
+    FillRow,
+    OpenPosition,
+    OrderRow,
+    RunResult,
+    TradeRow,
+)
+from kisbt.report.csvfiles import (
+    FILLS,
+    OPEN_POSITIONS,
+    ORDERS,
+    TRADES,
+    damaged,
+    read_columns,
+    read_table,
+    read_time,
+    time_text,
+    write_columns,
+    write_table,
+)
+from kisbt.report.metrics import Summary, summarise
+from kisbt.text import _
+
+FOLDER_VERSION = 1
+REPORT_FILE = "report.html"
+
+_EQUITY = ("time", "cash", "positions_value", "equity")
+_CURVES = ("benchmark", "buy_and_hold")
+
+
+def check_target(folder: Path) -> None:
+    """Check, before a long run, that `folder` can become its run folder.
+
+    Raises:
+        InputError: it is a file, or a folder that is not empty.
+        StorageError: it cannot be written to.
+    """
+    with _storage(folder):
+        if folder.exists() and not folder.is_dir():
+            raise InputError(
+                _(
+                    "{folder} is a file: expected a new or empty folder for the run; "
+                    "choose another with --out"
+                ).format(folder=folder)
+            )
+        if folder.is_dir() and any(folder.iterdir()):
+            raise InputError(
+                _(
+                    "{folder} is not empty: expected a new or empty folder for the "
+                    "run; choose another with --out or remove it"
+                ).format(folder=folder)
+            )
+        made = _make_parents(folder)
+        try:
+            probe = _part(folder if folder.is_dir() else folder.parent, folder.name)
+            probe.mkdir()
+            probe.rmdir()
+        finally:
+            for parent in made:
+                with suppress(OSError):
+                    parent.rmdir()
+
+
+def write_run(
+    result: RunResult,
+    folder: Path,
+    *,
+    summary: Summary | None = None,
+    extra_files: Mapping[str, str | bytes] | None = None,
+) -> Path:
+    """Write the run folder, whole or not at all.
+
+    Args:
+        result: the finished run.
+        folder: new or empty.
+        summary: the content of summary.json; computed when left out.
+        extra_files: plain file name to content, for example report.html.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        InputError: `folder` is a file or not empty.
+        StorageError: the disk is full or not writable; nothing is left behind.
+    """
+    check_target(folder)
+    in_place = folder.is_dir()
+    with _storage(folder):
+        made = _make_parents(folder)
+    part = _part(folder if in_place else folder.parent, folder.name)
+    try:
+        with _storage(folder):
+            part.mkdir()
+            _write_files(result, part, summary, extra_files or {})
+            if in_place:
+                _move_into(part, folder)
+            else:
+                part.rename(folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        for parent in made:
+            with suppress(OSError):
+                parent.rmdir()
+        raise
+    return folder
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace one file, whole or not at all.
+
+    Raises:
+        StorageError: it could not be written; the old file is untouched.
+    """
+    part = _part(path.parent, path.name)
+    try:
+        with _storage(path):
+            part.write_bytes(text.encode())
+            part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
+
+
+def read_run(folder: Path) -> RunResult:
+    """Read a run folder back.
+
+    Raises:
+        InputError: it is no run folder, one of another version, or damaged.
+    """
+    if not (folder / "run.json").is_file():
+        raise InputError(
+            _(
+                "{folder} is no run folder (it has no run.json): expected a folder "
+                "written by kisbt backtest, for example runs/ID"
+            ).format(folder=folder)
+        )
+    run = _read_json(folder / "run.json")
+    found = run.pop("folder_version", None)
+    if found != FOLDER_VERSION:
+        raise InputError(
+            _(
+                "{folder}: run folder of version {found}, this kisbt reads version "
+                "{expected}; run the backtest again or use the kisbt that wrote it"
+            ).format(folder=folder, found=found, expected=FOLDER_VERSION)
+        )
+    listed = run.pop("instruments", [])
+    with damaged(folder / "run.json"):
+        instruments = [_instrument(row) for row in listed]
+    curves = _read_curves(folder / "curves.csv")
+    return RunResult(
+        run=run,
+        instruments={instrument.symbol: instrument for instrument in instruments},
+        orders=read_table(folder / "orders.csv", OrderRow, ORDERS),
+        fills=read_table(folder / "fills.csv", FillRow, FILLS),
+        trades=read_table(folder / "trades.csv", TradeRow, TRADES),
+        equity=_read_equity(folder / "equity.csv"),
+        decisions=_read_decisions(folder / "decisions.jsonl"),
+        open_positions=read_table(
+            folder / "open_positions.csv", OpenPosition, OPEN_POSITIONS
+        ),
+        benchmark=curves.get("benchmark"),
+        buy_and_hold=curves.get("buy_and_hold"),
+    )
+
+
+def read_summary(folder: Path) -> Summary:
+    """Read summary.json of a run folder.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    return _read_json(folder / "summary.json")
+
+
+def _write_files(
+    result: RunResult,
+    part: Path,
+    summary: Summary | None,
+    extra_files: Mapping[str, str | bytes],
+) -> None:
+    run = {
+        "folder_version": FOLDER_VERSION,
+        **result.run,
+        "instruments": [_instrument_json(i) for i in result.instruments.values()],
+    }
+    write_table(part / "orders.csv", result.orders, ORDERS)
+    write_table(part / "fills.csv", result.fills, FILLS)
+    write_table(part / "trades.csv", result.trades, TRADES)
+    write_table(part / "open_positions.csv", result.open_positions, OPEN_POSITIONS)
+    _write_equity(part / "equity.csv", result.equity)
+    _write_curves(part / "curves.csv", result)
+    _write_decisions(part / "decisions.jsonl", result.decisions)
+    _write_json(
+        part / "summary.json", summarise(result) if summary is None else summary
+    )
+    for name, content in extra_files.items():
+        if PurePath(name).name != name:
+            raise ValueError(f"extra file {name!r}: expected a plain file name")
+        (part / name).write_bytes(
+            content.encode() if isinstance(content, str) else content
+        )
+    _write_json(part / "run.json", run)
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(_plain(content), ensure_ascii=False, indent=2, allow_nan=False)
+    # A file name that is no valid text leaves lone surrogates: JSON can escape them.
+    path.write_bytes((text + "\n").encode(errors="backslashreplace"))
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` as what JSON has; a number that is none becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, Enum):
+        value = value.value
+    elif isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return str(value) if isinstance(value, PurePath) else value
+
+
+def _instrument_json(instrument: Instrument) -> dict[str, Any]:
+    return {
+        "symbol": instrument.symbol,
+        "name": instrument.name,
+        "market": instrument.market.value,
+        "product": instrument.product.value,
+        "leverage": instrument.leverage,
+    }
+
+
+def _write_equity(path: Path, curve: EquityCurve) -> None:
+    cash, held = np.round(curve.cash, 2), np.round(curve.positions_value, 2)
+    columns = (curve.time, cash, held, np.round(cash + held, 2))
+    write_columns(path, dict(zip(_EQUITY, columns, strict=True)))
+
+
+def _write_curves(path: Path, result: RunResult) -> None:
+    """Write benchmark and buy-and-hold on one time axis; no file without them."""
+    curves = {name: getattr(result, name) for name in _CURVES}
+    known = {name: curve for name, curve in curves.items() if curve is not None}
+    if not known:
+        return
+    times = [curve.time for curve in known.values()]
+    alike = all(np.array_equal(time, times[0]) for time in times)
+    time = times[0] if alike else np.unique(np.concatenate(times))
+    columns: dict[str, npt.NDArray[Any]] = {"time": time}
+    for name, curve in known.items():
+        column = np.full(len(time), np.nan)
+        column[np.searchsorted(time, curve.time)] = curve.value
+        columns[name] = column
+    write_columns(path, columns)
+
+
+def _write_decisions(path: Path, rows: Iterable[DecisionRow]) -> None:
+    with path.open(
+        "w", encoding="utf-8", errors="backslashreplace", newline="\n"
+    ) as stream:
+        for row in rows:
+            line = {
+                "bar": time_text(row.bar),
+                "symbol": row.symbol,
+                "action": row.action,
+                "reason": row.reason,
+                "indicators": {
+                    name: value if math.isfinite(value) else None
+                    for name, value in row.indicators.items()
+                },
+                "result": row.result,
+                "order_ref": row.order_ref,
+            }
+            stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    with damaged(path):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(_("expected a JSON object"))
+        return content
+
+
+def _instrument(row: Mapping[str, Any]) -> Instrument:
+    return Instrument(
+        symbol=row["symbol"],
+        name=row["name"],
+        market=Market(row["market"]),
+        product=Product(row["product"]),
+        leverage=float(row["leverage"]),
+    )
+
+
+def _read_equity(path: Path) -> EquityCurve:
+    columns = read_columns(path, _EQUITY[1:])
+    with damaged(path):
+        if not all(np.isfinite(columns[name]).all() for name in _EQUITY[1:]):
+            raise ValueError(_("a number is missing"))
+    return EquityCurve(
+        time=columns["time"],
+        cash=np.round(columns["cash"], 2),
+        positions_value=np.round(columns["positions_value"], 2),
+    )
+
+
+def _read_curves(path: Path) -> dict[str, Curve]:
+    if not path.is_file():
+        return {}
+    columns = read_columns(path, ())
+    curves: dict[str, Curve] = {}
+    for name in _CURVES:
+        if name in columns:
+            known = np.isfinite(columns[name])
+            curves[name] = Curve(
+                time=columns["time"][known], value=columns[name][known]
+            )
+    return curves
+
+
+def _read_decisions(path: Path) -> tuple[DecisionRow, ...]:
+    rows: list[DecisionRow] = []
+    with damaged(path) as at, path.open(encoding="utf-8") as stream:
+        for number, line in enumerate(stream, start=1):
+            at.line = number
+            record = json.loads(line)
+            rows.append(
+                DecisionRow(
+                    bar=read_time(record["bar"]),
+                    symbol=record["symbol"],
+                    action=record["action"],
+                    reason=record["reason"],
+                    indicators={
+                        name: math.nan if value is None else value
+                        for name, value in record["indicators"].items()
+                    },
+                    result=record["result"],
+                    order_ref=record["order_ref"],
+                )
+            )
+    return tuple(rows)
+
+
+@contextmanager
+def _storage(path: Path) -> Iterator[None]:
+    """Turn a fault of the disk into a `StorageError`."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            _(
+                "{path} could not be written: {cause}; nothing was left behind. "
+                "Check free space and permissions, or choose another folder"
+            ).format(path=path, cause=error.strerror or error)
+        ) from error
+
+
+def _part(folder: Path, name: str) -> Path:
+    """Return a temporary name in `folder` that nobody else uses."""
+    return folder / f".{name or 'run'}.{secrets.token_hex(4)}.part"
+
+
+def _make_parents(folder: Path) -> list[Path]:
+    """Create the missing parents of `folder`; return them, innermost first."""
+    missing = []
+    parent = folder.parent
+    while not parent.exists():
+        missing.append(parent)
+        parent = parent.parent
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def _move_into(part: Path, folder: Path) -> None:
+    """Move the files of `part` into `folder`; run.json, which makes it a run, last."""
+    files = sorted(part.iterdir(), key=lambda path: path.name == "run.json")
+    moved: list[Path] = []
+    try:
+        for path in files:
+            path.replace(folder / path.name)
+            moved.append(folder / path.name)
+        part.rmdir()
+    except OSError:
+        for path in moved:
+            with suppress(OSError):
+                path.unlink()
+        raise
