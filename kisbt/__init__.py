@@ -7,7 +7,16 @@ __version__ = "0.1.0"
 
 # Public name -> module that defines it. Resolved on first use (PEP 562), so
 # that helpers which need neither backtrader nor pandas start without them.
-_EXPORTS: dict[str, str] = {}
+_EXPORTS: dict[str, str] = {
+    "Backtest": "kisbt.app.backtest",
+    "CandleFeed": "kisbt.bt.feed",
+    "CandleStore": "kisbt.candles.store",
+    "KrxBackBroker": "kisbt.bt.backbroker",
+    "backtest": "kisbt.app.backtest",
+    "load_config": "kisbt.config.load",
+    "skip_entry": "kisbt.bt.sizers",
+    "whole_shares": "kisbt.bt.sizers",
+}
 
 __all__ = ["__version__", *_EXPORTS]
 

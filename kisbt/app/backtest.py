@@ -36,7 +36,7 @@ from kisbt.orders.risk import RiskLimits
 from kisbt.report.charts import ChartLine, SymbolChart
 from kisbt.report.folder import write_run
 from kisbt.report.metrics import Summary, summarise
-from kisbt.text import _
+from kisbt.text import _, current_language
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,27 +69,35 @@ class Backtest:
 
         return result_frames(self.result)
 
-    def save(self, folder: str | Path, *, language: str | None = None) -> Path:
-        """Write the run folder, the HTML report included, and return it.
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        language: str | None = None,
+        with_report: bool = True,
+    ) -> Path:
+        """Write the run folder and return it.
 
         Args:
             folder: new or empty.
-            language: ``ko`` or ``en``; the one in force if None.
+            language: of the report, ``ko`` or ``en``; the one in force if None.
+            with_report: whether to write report.html, too.
 
         Raises:
             InputError: `folder` is a file or not empty.
             StorageError: it cannot be written; nothing is left behind.
         """
-        from kisbt.report.html import render_report
-        from kisbt.text import current_language
+        files: dict[str, str | bytes] = {}
+        if with_report:
+            # Imported late: plotly is not needed for the numbers.
+            from kisbt.report.html import render_report
 
-        page = render_report(
-            self.result,
-            self.summary,
-            self.charts,
-            language=language or current_language(),
-        )
-        files = {"report.html": page}
+            files["report.html"] = render_report(
+                self.result,
+                self.summary,
+                self.charts,
+                language=language or current_language(),
+            )
         return write_run(
             self.result, Path(folder), summary=self.summary, extra_files=files
         )

@@ -93,7 +93,7 @@ def _feed_of(indicator: Any) -> Any:
 def _lines_of(indicator: Any) -> list[tuple[str, Any]]:
     parameters = ", ".join(
         f"{value:g}"
-        for value in indicator.p._getvalues()
+        for value in indicator._plotlabel()
         if isinstance(value, int | float) and not isinstance(value, bool)
     )
     label = type(indicator).__name__ + (f"({parameters})" if parameters else "")

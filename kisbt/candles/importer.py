@@ -23,6 +23,9 @@ from kisbt.text import _
 _TOLD = frozenset({Oddity.LOOKS_ADJUSTED, Oddity.UNADJUSTED_SPLIT, Oddity.BEYOND_LIMIT})
 _TELL_AT_MOST = 5
 
+# Share of the work that is reading; the rest is writing and checking.
+_READING = 0.7
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SymbolReport:
@@ -57,7 +60,7 @@ def import_candles(
     request: ImportRequest,
     *,
     calendar: KrxCalendar | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[float], None] | None = None,
 ) -> ImportReport:
     """Import a file, or a folder of files named by their symbol.
 
@@ -66,7 +69,7 @@ def import_candles(
         store: where to.
         request: how to understand the file.
         calendar: the KRX one by default.
-        on_progress: called with files read and files in all.
+        on_progress: called with the share done, 0 … 1.
 
     Raises:
         InputError: the file cannot be used, or more must be said about it.
@@ -98,7 +101,7 @@ def import_candles(
         instruments.update(read.instruments)
         reports.append(read.report)
         if on_progress:
-            on_progress(number + 1, len(files))
+            on_progress(_READING * (number + 1) / len(files))
     merges = store.merge(
         candles,
         request.interval,
@@ -120,7 +123,7 @@ def import_candles(
             for symbol, columns in candles.items()
         ),
         skipped_files=skipped,
-        warnings=tuple(_warnings(candles, store, request, calendar)),
+        warnings=tuple(_warnings(candles, store, request, calendar, on_progress)),
     )
 
 
@@ -169,11 +172,14 @@ def _warnings(
     store: CandleStore,
     request: ImportRequest,
     calendar: KrxCalendar,
+    on_progress: Callable[[float], None] | None,
 ) -> Iterator[str]:
     instruments, warnings = store.describe(candles)
     yield from warnings
     told = 0
-    for symbol, columns in candles.items():
+    for number, (symbol, columns) in enumerate(candles.items()):
+        if on_progress:
+            on_progress(_READING + (1 - _READING) * number / len(candles))
         quality = check_columns(
             columns,
             instruments[symbol],

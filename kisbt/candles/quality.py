@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from kisbt.candles.adjust import unadjusted_changes, volume_steps
+from kisbt.candles.adjust import split_dates, unadjusted_changes, volume_steps
 from kisbt.candles.columns import PRICES, CandleColumns, Flags, Floats, Times
 from kisbt.candles.labels import session_bounds
 from kisbt.candles.store import CandleStore
@@ -189,6 +189,11 @@ class _Check:
             usable &= table.volume > 0
         self._clean = self._ordered(usable)
         self._beyond = self._find_beyond()
+        self._jumps = (
+            unadjusted_changes(self._clean, self._beyond[1])
+            if self._daily and not self._index
+            else ()
+        )
 
     def result(self) -> Quality:
         """Run every check."""
@@ -320,7 +325,7 @@ class _Check:
             )
 
     def _limits(self) -> Iterator[Finding]:
-        beyond = self._beyond[0]
+        beyond = self._beyond[0] & ~np.isin(self._clean.sessions, self._known_jumps())
         count = int(beyond.sum())
         at = int(np.argmax(beyond)) if count else 0
         detail = _("high or low past the daily limit")
@@ -330,9 +335,9 @@ class _Check:
                 self._clean.high[at],
                 self._clean.low[at],
             )
-            detail += _(", first: {low:g} to {high:g} after {base:g}").format(
-                low=low, high=high, base=base
-            )
+            detail += _(
+                ", first: {low:,.10g} to {high:,.10g} after {base:,.10g}"
+            ).format(low=low, high=high, base=base)
         yield Finding(
             kind=Oddity.BEYOND_LIMIT,
             count=count,
@@ -343,7 +348,7 @@ class _Check:
     def _splits(self) -> Iterator[Finding]:
         if not self._daily or self._index:
             return
-        jumps = unadjusted_changes(self._clean, self._beyond[1])
+        jumps = self._jumps
         yield Finding(
             kind=Oddity.UNADJUSTED_SPLIT,
             count=len(jumps),
@@ -452,6 +457,10 @@ class _Check:
         day_bases[1:] = clean.close[starts[1:] - 1]
         day_bases[~follows] = np.nan
         return day_bases[np.searchsorted(days, sessions)]
+
+    def _known_jumps(self) -> Times:
+        """Return the sessions on which raw prices leave their limits rightly."""
+        return split_dates(self._jumps if self._raw else ())
 
     def _find_beyond(self) -> tuple[Flags, Flags]:
         """Return which candles leave the limits, and which lie wholly outside."""

@@ -440,16 +440,20 @@ class _FileReader:
         halt = _halt(values)
         for name in PRICES:
             wrong = (values[name] <= 0) & ~halt
-            self._refuse(wrong, name, _("{column} is {value:g}; prices are above zero"))
+            self._refuse(
+                wrong, name, _("{column} is {value:,.10g}; prices are above zero")
+            )
         self._refuse(
             (values["close"] <= 0) & halt,
             "close",
-            _("{column} is {value:g}; a halted session has the close of the last one"),
+            _(
+                "{column} is {value:,.10g}; a halted session has the close of the last one"
+            ),
         )
         self._refuse(
             values["volume"] < 0,
             "volume",
-            _("{column} is {value:g}; expected 0 or more"),
+            _("{column} is {value:,.10g}; expected 0 or more"),
         )
         if not (self._request.adjusted and self._request.interval.is_daily):
             index = np.array([self._is_index(symbol) for symbol in self._symbols])
@@ -458,7 +462,7 @@ class _FileReader:
                 self._refuse(
                     stock & (values[name] != np.floor(values[name])),
                     name,
-                    _("{column} is {value:g}; raw prices are whole won"),
+                    _("{column} is {value:,.10g}; raw prices are whole won"),
                 )
         self._widen(halt)
 
@@ -499,7 +503,7 @@ class _FileReader:
     def _inconsistent(self, beyond: Flags) -> BadCandle:
         shown = [
             _(
-                "line {line}: open {open:g}, high {high:g}, low {low:g}, close {close:g}"
+                "line {line}: open {open:,.10g}, high {high:,.10g}, low {low:,.10g}, close {close:,.10g}"
             ).format(
                 line=int(self._rows.frame.index[self._place[at]])
                 + self._rows.first_line,

@@ -397,7 +397,7 @@ def _conflict(
 ) -> DataError:
     shown = [
         _(
-            "{time}: close {old:g}, volume {old_volume:g} → {new:g}, {new_volume:g}"
+            "{time}: close {old:,.10g}, volume {old_volume:,.10g} → {new:,.10g}, {new_volume:,.10g}"
         ).format(
             time=stored.end[i],
             old=stored.close[i],

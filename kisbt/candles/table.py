@@ -12,7 +12,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,13 @@ from kisbt.text import _
 
 HEADER = ("datetime", *VALUES)
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+# Numbers as Python's float() reads them, to the last bit: pandas 3.1 always does and
+# deprecates the option, older versions do not without it.
+_EXACT: dict[str, Any] = (
+    {}
+    if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1)
+    else {"float_precision": "round_trip"}
+)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 
 # Change when the layout of the cache or the meaning of a column changes.
@@ -68,15 +75,14 @@ def parse_table(path: Path) -> CandleTable:
         StorageError: the file cannot be opened.
     """
     try:
-        # round_trip: the same float as Python's float(), to the last bit.
         frame = pd.read_csv(
             path,
             dtype={"datetime": str, **dict.fromkeys(VALUES, np.float64)},
             engine="c",
-            float_precision="round_trip",
             encoding="utf-8",
             na_values=[""],
             keep_default_na=False,
+            **_EXACT,
         )
         if tuple(frame.columns) != HEADER or not isinstance(frame.index, pd.RangeIndex):
             raise explain(path)
@@ -209,8 +215,8 @@ def _row_problem(cells: list[str], before: str) -> str:
     )
     if broken(row)[0]:
         return _(
-            "open {open:g}, high {high:g}, low {low:g}, close {close:g}, volume "
-            "{volume:g}: expected 0 < low ≤ open, close ≤ high and volume ≥ 0"
+            "open {open:,.10g}, high {high:,.10g}, low {low:,.10g}, close {close:,.10g}, volume "
+            "{volume:,.10g}: expected 0 < low ≤ open, close ≤ high and volume ≥ 0"
         ).format(**dict(zip(VALUES, numbers, strict=True)))
     return ""
 

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     import typer
 
 COMMANDS = (
-    "init",
     "backtest",
+    "init",
     "report",
+    "explain",
     "data",
     "config",
     "strategies",

@@ -105,6 +105,30 @@ def _is_symbol(path: Path_) -> bool:
     ) or path == ("report", "benchmark")
 
 
+def parse_setting(text: str) -> tuple[str, object]:
+    """Return dotted key and value of ``capital=5000000``.
+
+    The value is read as it would be in the file: codes stay text.
+
+    Raises:
+        ConfigError: there is no ``=``, or the value is no YAML.
+    """
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise ConfigError(
+            _("{found!r}: expected KEY=VALUE, such as capital=5000000").format(
+                found=text
+            )
+        )
+    place = tuple(key.split("."))
+
+    def is_symbol(path: Path_) -> bool:
+        return _is_symbol((*place, *path))
+
+    return key, parse_yaml(value, name=key, keep_text=is_symbol).values
+
+
 def _set(values: dict[str, Any], key: str, value: object) -> None:
     *parents, last = key.split(".")
     for parent in parents:

@@ -84,18 +84,18 @@ def render_report(
     """
     with use_language(language):
         axis = _axis(charts)
-        script = _asset("report.js")
+        script = asset("report.js")
         page = _page(result, summary, language)
         return (
-            _environment()
+            environment()
             .get_template("report.html.j2")
             .render(
                 **page,
                 _=_,
-                csp=_policy(get_plotlyjs(), script),
+                csp=content_policy(get_plotlyjs(), script),
                 plotly=Markup(get_plotlyjs()),  # noqa: S704 - the package's own script
                 script=Markup(script),  # noqa: S704 - our own script
-                style=Markup(_asset("report.css")),  # noqa: S704 - our own style
+                style=Markup(asset("report.css")),  # noqa: S704 - our own style
                 payload=pack_json(_payload(result, charts, language)),
                 axis=pack_axis(axis),
                 charts={
@@ -108,7 +108,8 @@ def render_report(
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return the templates; what they are given is escaped."""
     return Environment(
         loader=PackageLoader("kisbt.report", "templates"),
         autoescape=True,
@@ -119,11 +120,12 @@ def _environment() -> Environment:
 
 
 @lru_cache(maxsize=4)
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return a file of the templates folder."""
     return (files("kisbt.report") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _policy(*scripts: str) -> str:
+def content_policy(*scripts: str) -> str:
     """Return a policy that forbids the network and every script but these.
 
     Source:
@@ -193,6 +195,7 @@ def _page(result: RunResult, summary: Summary, language: str) -> dict[str, Any]:
         "won": format_won,
         "percent": format_percent,
         "share": _share,
+        "tenths": _tenths,
         "price": _price,
     }
 
@@ -211,8 +214,13 @@ def _metric(summary: Summary, key: str) -> dict[str, Any]:
     }
 
 
+def _tenths(value: float) -> str:
+    """Return a fraction in per cent with one decimal, without the sign."""
+    return f"{round(value * 100, 1) + 0.0:,.1f}".replace("-", "−")
+
+
 def _share(value: float) -> str:
-    return f"{value * 100:,.1f} %".replace("-", "−")
+    return f"{_tenths(value)}%"
 
 
 def _price(value: float) -> str:

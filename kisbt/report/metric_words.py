@@ -419,7 +419,7 @@ def format_percent(value: float, *, signed: bool = False) -> str:
     percent = value * 100.0
     digits = 2 if abs(percent) >= 0.1 or percent == 0.0 else 4
     sign = "+" if signed and percent > 0 else ""
-    return f"{sign}{percent:,.{digits}f} %".replace("-", "−")
+    return f"{sign}{round(percent, digits) + 0.0:,.{digits}f}%".replace("-", "−")
 
 
 def format_metric(summary: Summary, key: str) -> str:
@@ -441,4 +441,4 @@ def format_value(value: float, note: MetricNote) -> str:
         return format_won(value, signed=note.signed)
     if note.unit is Unit.COUNT:
         return f"{round(value):,}"
-    return f"{value:,.2f}".replace("-", "−")
+    return f"{round(value, 2) + 0.0:,.2f}".replace("-", "−")

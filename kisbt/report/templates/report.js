@@ -8,7 +8,7 @@ const make = (tag, text, className) => {
   return node;
 };
 
-// --- unpacking: the way back from kisbt/report/pack.py -----------------------
+// Unpacking: the way back from kisbt/report/pack.py.
 async function inflate(text) {
   const raw = atob(text.trim());
   const bytes = new Uint8Array(raw.length);
@@ -44,13 +44,15 @@ async function unpack(text) {
   return header;
 }
 
-// --- words and numbers -------------------------------------------------------
+// Words and numbers.
 let data, words, axis;
 let number, decimals, percentFormat;
-const won = (value) => words.wonAmount.replace("{amount}", number.format(Math.round(value)));
+const minus = (text) => text.replace("-", "\u2212");
+const whole = (value) => minus(number.format(Math.round(value) || 0));
+const won = (value) => words.wonAmount.replace("{amount}", whole(value));
 const signedWon = (value) => (value > 0 ? "+" : "") + won(value);
-const percent = (value) => percentFormat.format(value);
-const price = (value) => decimals.format(Number(value.toPrecision(9)));
+const percent = (value) => minus(percentFormat.format(value));
+const price = (value) => minus(decimals.format(Number(value.toPrecision(9))));
 const tone = (value) => (value > 0 ? "up" : value < 0 ? "down" : "");
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? whole);
 const two = (value) => String(value).padStart(2, "0");
@@ -63,7 +65,7 @@ function when(minute, daily = data.daily) {
 // Plotly reads a few HTML tags in its texts: names must not become any.
 const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
-// --- look --------------------------------------------------------------------
+// Look.
 const dark = matchMedia("(prefers-color-scheme: dark)");
 let look;
 function readLook() {
@@ -79,7 +81,7 @@ function readLook() {
 }
 const plotConfig = {
   displaylogo: false, responsive: true,
-  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "resetScale2d", "zoom2d", "pan2d"],
+  modeBarButtons: [["toImage"]], // only what works without a network
 };
 const baseLayout = () => ({
   paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
@@ -147,7 +149,7 @@ function readout(node, parts) {
 }
 const tickRoom = (plot) => Math.max(3, Math.floor(plot.clientWidth / 95));
 
-// --- equity, drawdown, exposure ----------------------------------------------
+// Equity, drawdown, exposure.
 const equityPlot = $("equity-plot");
 let logScale = false;
 function drawEquity() {
@@ -250,7 +252,7 @@ function startEquity() {
   $("equity-all").addEventListener("click", () => equityRange({ whole: true }));
 }
 
-// --- candles -----------------------------------------------------------------
+// Candles.
 const symbolPlot = $("symbol-plot");
 const CANDLES = 900;
 const texts = new Map();
@@ -456,7 +458,8 @@ function startSymbols() {
     item.dataset.code = s.code;
     item.setAttribute("role", "option");
     item.setAttribute("aria-selected", "false");
-    item.append(make("span", s.name || s.code), make("span", s.trades ? signedWon(s.net) : "", tone(s.net)));
+    item.title = `${s.code} ${s.name}`.trim();
+    item.append(make("span", s.name || s.code, "name"), make("span", s.trades ? signedWon(s.net) : "", tone(s.net)));
     const small = make("small");
     small.append(make("span", [s.code, s.market, s.product === "STOCK" ? "" : s.product].filter(Boolean).join(" · ")), make("span", s.trades ? fill(words.tradesOf, { count: number.format(s.trades) }) : ""));
     item.append(small);
@@ -497,8 +500,8 @@ function startSymbols() {
   return order[0];
 }
 
-// --- trades ------------------------------------------------------------------
-const PAGE = 50;
+// Trades.
+const PAGE = 25;
 const COLUMNS = ["symbol", "entryTime", "entryPrice", "exitTime", "exitPrice", "quantity", "gross", "costs", "net", "returnPct", "bars", "entryReason", "exitReason"];
 const LEFT = new Set(["symbol", "entryTime", "exitTime", "entryReason", "exitReason"]);
 const table = { rows: [], sort: "exitTime", up: false, page: 0 };
@@ -510,7 +513,7 @@ function cell(name, i) {
   if (name === "returnPct") return percent(value / 100);
   if (name === "quantity" || name === "bars") return number.format(value);
   if (name === "entryReason" || name === "exitReason") return value;
-  return number.format(Math.round(value));
+  return whole(value);
 }
 function sortKey(name, i) {
   const value = data.trades[name][i];
@@ -544,7 +547,9 @@ function drawTrades() {
           $("candles").scrollIntoView();
         });
         node.append(button);
+        node.title = button.textContent;
       } else node.textContent = cell(name, i);
+      if (name.endsWith("Reason")) { node.className = "reason"; node.title = node.textContent; }
       if (name === "net" || name === "returnPct" || name === "gross") node.classList.add(tone(data.trades[name][i]) || "n");
       row.append(node);
     }
@@ -629,7 +634,7 @@ function startTrades() {
   selectTrades();
 }
 
-// --- start -------------------------------------------------------------------
+// Start.
 async function start() {
   data = JSON.parse(new TextDecoder().decode(await inflate($("payload").textContent)));
   words = data.words;

@@ -1,0 +1,100 @@
+"""`kisbt explain`: which condition held or failed on which bar."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kisbt.cli.common import Column, print_json, print_rows, say
+from kisbt.config.load import DEFAULT_CONFIG
+from kisbt.errors import InputError
+from kisbt.text import _
+
+if TYPE_CHECKING:
+    from kisbt.app.explain import ExplainedBar, Explanation
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command(
+        name="explain",
+        help=_("Show which condition held or failed for a symbol on a date."),
+        epilog=_("Example: kisbt explain 990001 2024-03-05"),
+    )
+    def explain(
+        symbol: Annotated[str, typer.Argument(help=_("Code or listed name."))],
+        day: Annotated[str, typer.Argument(metavar="DATE", help=_("A session."))],
+        config: Annotated[
+            Path, typer.Option("--config", metavar="CONFIG", help=_("Configuration."))
+        ] = Path(DEFAULT_CONFIG),
+        as_json: Annotated[
+            bool, typer.Option("--json", help=_("Print as JSON."))
+        ] = False,
+    ) -> None:
+        from datetime import date
+
+        from kisbt.app.explain import explain as work
+        from kisbt.config.load import load_config
+
+        try:
+            when = date.fromisoformat(day)
+        except ValueError as error:
+            raise InputError(
+                _("DATE {found!r}: expected a date such as 2024-03-05").format(
+                    found=day
+                )
+            ) from error
+        found = work(load_config(config), symbol, when)
+        if as_json:
+            print_json(asdict(found))
+        else:
+            _show(found)
+
+
+def _show(found: "Explanation") -> None:
+    say(f"{found.instrument.label}  {found.day}")
+    for bar in found.bars:
+        _show_bar(bar)
+    if not found.tells_conditions:
+        say(_("The strategy has no conditions(data) method: only values are shown."))
+    if not found.decisions:
+        say(_("No order was made on this date."))
+    for row in found.decisions:
+        say(f"{row.bar:%H:%M}  {row.action}  {row.reason}  ->  {row.result}")
+    for fill in found.fills:
+        say(
+            _("{time:%H:%M}  filled: {side} {quantity:,} at {price:,.10g}").format(
+                time=fill.time,
+                side=fill.side,
+                quantity=fill.quantity,
+                price=fill.price,
+            )
+        )
+
+
+def _show_bar(bar: "ExplainedBar") -> None:
+    held = (
+        _("flat")
+        if bar.average_price is None
+        else _("{quantity:,} held at {price:,.10g}").format(
+            quantity=bar.position, price=bar.average_price
+        )
+    )
+    say(
+        _("{time:%H:%M}  close {close:,.10g}, {held}").format(
+            time=bar.time, close=bar.close, held=held
+        )
+    )
+    if bar.warming_up:
+        say(_("  warm-up: the strategy is not called on this bar"))
+    rows = [
+        {"name": name, "value": _("yes") if holds else _("no")}
+        for name, holds in bar.conditions.items()
+    ]
+    rows += [
+        {"name": name, "value": f"{value:,.10g}"}
+        for name, value in bar.indicators.items()
+    ]
+    print_rows(rows, [Column("name", ""), Column("value", "", right=True)])
