@@ -65,14 +65,22 @@ class Portfolio(bt.Strategy):
 
     def decide(self) -> None:
         """Look at every symbol that has a new bar."""
-        fresh = [data for data in self.datas if self._is_fresh(data)]
-        for data in fresh:
-            position = self.getposition(data)
+        fresh, taken = [], 0
+        for data in self.datas:
+            position, working = self.getposition(data), self._working.get(data)
+            # A pending sale still holds its slot; a working buy has taken one.
+            taken += bool(position.size or (working is not None and working.isbuy()))
+            if self._is_fresh(data):
+                fresh.append((data, position))
+        for data, position in fresh:
             if position.size:
                 self.consider_exit(data, position)
-        for data in fresh:
-            if not self.getposition(data).size and data not in self._working:
-                self.consider_entry(data)
+        slots = self.p.max_position - taken
+        for data, position in fresh:
+            if slots <= 0:
+                break
+            if not position.size and data not in self._working:
+                slots -= self.enters(data)
 
     def consider_exit(self, data: Any, position: Any) -> None:
         """Sell the whole position if there is a reason."""
@@ -82,19 +90,18 @@ class Portfolio(bt.Strategy):
         if reason:
             self.send(data, self.sell(data=data, size=position.size, reason=reason))
 
-    def consider_entry(self, data: Any) -> None:
-        """Buy if a slot is free, the signals say so and none says sell."""
-        if self.free_slots() <= 0:
-            return
+    def enters(self, data: Any) -> bool:
+        """Buy if the signals say so and none says sell; return whether it did."""
         signals = self.buy_signals(data)
         if not self.wants_entry(signals) or any(self.sell_signals(data).values()):
-            return
+            return False
         budget = self.p.position_size * self.broker.getvalue()
         size = whole_shares(self, data, budget)
         if size == 0:
             skip_entry(self, data, "less than one share affordable")
-            return
+            return False
         self.send(data, self.buy(data=data, size=size, reason=named(signals)))
+        return data in self._working
 
     def send(self, data: Any, order: Any) -> None:
         """Remember the live order of a symbol."""
@@ -105,16 +112,6 @@ class Portfolio(bt.Strategy):
         working = self._working.get(order.data)
         if working is not None and working.ref == order.ref and not order.alive():
             del self._working[order.data]
-
-    def free_slots(self) -> int:
-        """Return how many more symbols may be bought."""
-        taken = sum(
-            1
-            for data in self.datas
-            if self.getposition(data).size
-            or (data in self._working and self._working[data].isbuy())
-        )
-        return int(self.p.max_position) - taken
 
     def _is_fresh(self, data: Any) -> bool:
         bars = len(data)

@@ -119,6 +119,7 @@ class KrxBackBroker(BackBroker):
         self._volume_used: dict[Any, tuple[float, int]] = {}
         self._lines: dict[Any, dict[Any, tuple[NamedLine, ...]]] = {}
         self._now = 0.0
+        self._clocks: list[Any] = []
         self._quantity = 0
         self._slipped = 0.0
         if self._krx:
@@ -128,6 +129,7 @@ class KrxBackBroker(BackBroker):
     def start(self) -> None:
         """Begin a run."""
         super().start()
+        self._clocks = [feed.lines.datetime for feed in self.cerebro.datas]
         if self._krx and (self.p.coc or self.p.coo):
             raise ConfigError(
                 _(
@@ -174,7 +176,7 @@ class KrxBackBroker(BackBroker):
 
     def getposition(self, data: Any) -> Any:
         """Return the position of the feed, or of the feed behind a clone."""
-        return self.positions[traded_feed(data)]
+        return self.positions[traded_feed(data) if data._clone else data]
 
     def free_cash(self) -> float:
         """Return the won not set aside for working orders."""
@@ -211,7 +213,6 @@ class KrxBackBroker(BackBroker):
     ) -> Any:
         """Make an order of backtrader's arguments and send it, or refuse it."""
         feed = traded_feed(data)
-        self._refresh_now()
         check = asked.pop("_checksubmit", True)
         oco, parent = asked.pop("oco", None), asked.get("parent")
         request = _request(feed, side, size, asked)
@@ -271,7 +272,6 @@ class KrxBackBroker(BackBroker):
         return None if oco is None else ("oco", self._ocos.get(oco.ref))
 
     def _standing(self, feed: Any, side: Side, *, beside: object = None) -> Standing:
-        self._refresh_now()
         session = self._market.session_for(self._now)
         sellable = None
         if side is Side.SELL:
@@ -329,7 +329,6 @@ class KrxBackBroker(BackBroker):
         result: str,
         number: int | None,
     ) -> None:
-        self._refresh_now()
         self.recorder.decisions.append(
             Decision(
                 bar=self._now,
@@ -457,10 +456,9 @@ class KrxBackBroker(BackBroker):
     def _refresh_now(self) -> None:
         """Set the time of this pass: the latest bar any feed has delivered."""
         now = self._now
-        for feed in self.cerebro.datas:
-            if len(feed):
-                bar = feed.lines.datetime[0]
-                now = max(now, bar)
+        for line in self._clocks:
+            if line.lencount and line[0] > now:
+                now = line[0]
         self._now = now
 
     def _activate(self, filled_at: float) -> None:

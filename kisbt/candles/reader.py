@@ -391,30 +391,22 @@ class _FileReader:
     def _sort(self) -> str:
         """Put the rows in order, by symbol and time; say how they were."""
         self._codes_unsorted = self._codes
-        steps = np.diff(self._labels).astype(np.int64)[np.diff(self._codes) == 0]
+        # Minutes by the label given: two of them may end at the close.
+        key = self._labels if self._request.interval.is_daily else self._given
+        steps = np.diff(key).astype(np.int64)[np.diff(self._codes) == 0]
         if (steps >= 0).all():
             order = "oldest first"
         else:
             order = "newest first" if (steps <= 0).all() else "mixed"
-        # Newest first: the later of two rows with one END label is above.
-        turn = slice(None, None, -1 if order == "newest first" else 1)
-        place = np.arange(self._codes.size)[turn]
-        place = place[np.lexsort((self._labels[turn], self._codes[turn]))]
+        place = np.lexsort((key, self._codes))
         self._place = place
         self._codes, self._labels = self._codes[place], self._labels[place]
         self._values = {name: column[place] for name, column in self._values.items()}
-        self._refuse_duplicates()
+        self._refuse_duplicates(key[place])
         return order
 
-    def _refuse_duplicates(self) -> None:
-        same = (np.diff(self._codes) == 0) & (
-            np.diff(self._labels) == np.timedelta64(0, "s")
-        )
-        if self._label is Label.START:
-            # Two rows end at the close: the last minute and the closing auction.
-            closes = session_bounds(self._days(), self._calendar)[1]
-            originals = self._given[self._place]
-            same &= (self._labels[1:] != closes[1:]) | (originals[1:] == originals[:-1])
+    def _refuse_duplicates(self, key: Times) -> None:
+        same = (np.diff(self._codes) == 0) & (np.diff(key) == np.timedelta64(0, "s"))
         if not same.any():
             return
         at = int(np.argmax(same))

@@ -14,8 +14,8 @@ from kisbt.text import _
 FILE_NAME = "symbols.csv"
 COLUMNS = ("symbol", "name", "market", "product", "leverage")
 
-# An index has no six-character code but a word: KOSPI, KOSPI200, KQ11.
-_INDEX_NAME = re.compile(r"[A-Z][A-Z0-9]{1,19}")
+# Indices have words instead of codes: KOSPI, KOSPI200, KOSDAQ150, KRX300, KS11.
+_INDEX_NAME = re.compile(r"V?(KOSPI|KOSDAQ|KONEX|KRX)[0-9A-Z]{0,8}|K[SQ][0-9]{2,3}")
 
 
 def parse_store_symbol(text: str) -> str:
@@ -25,9 +25,7 @@ def parse_store_symbol(text: str) -> str:
         InputError: neither a six-character code nor an index word.
     """
     word = text.strip().upper()
-    if _INDEX_NAME.fullmatch(word) and not re.fullmatch(r"A\d[0-9A-Z]{5}", word):
-        return word
-    return parse_symbol(text)
+    return word if _INDEX_NAME.fullmatch(word) else parse_symbol(text)
 
 
 def read_symbols(path: Path) -> dict[str, Instrument]:
@@ -46,7 +44,7 @@ def read_symbols(path: Path) -> dict[str, Instrument]:
         return {}
     except OSError as error:
         raise StorageError(
-            _("{path}: cannot be read: {why}").format(path=path, why=error)
+            _("{path}: cannot be read: {why}").format(path=path, why=error.strerror)
         ) from error
     except UnicodeDecodeError as error:
         raise BadCandle(

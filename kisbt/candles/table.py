@@ -89,7 +89,7 @@ def parse_table(path: Path) -> CandleTable:
         end = pd.to_datetime(frame["datetime"], format=TIME_FORMAT).to_numpy()
     except OSError as error:
         raise StorageError(
-            _("{path}: cannot be read: {why}").format(path=path, why=error)
+            _("{path}: cannot be read: {why}").format(path=path, why=error.strerror)
         ) from error
     except ValueError as error:  # parser, encoding and conversion errors
         raise explain(path) from error
@@ -118,7 +118,7 @@ def read_columns(path: Path) -> CandleColumns:
         stat = path.stat()
     except OSError as error:
         raise StorageError(
-            _("{path}: cannot be read: {why}").format(path=path, why=error)
+            _("{path}: cannot be read: {why}").format(path=path, why=error.strerror)
         ) from error
     stamp = (stat.st_mtime_ns, stat.st_size)
     cached = _load_cache(_cache_path(path), stamp)

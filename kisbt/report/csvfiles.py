@@ -287,7 +287,9 @@ def damaged(path: Path) -> Iterator[At]:
             _("{file} cannot be read: {cause}").format(file=path, cause=error.strerror)
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
-        place = f"{path}, {_('line')} {at.line}" if at.line else str(path)
+        place = str(path)
+        if at.line:
+            place = _("{file}, line {line}").format(file=path, line=at.line)
         raise InputError(
             _("{place} is damaged: {cause}; run the backtest again").format(
                 place=place, cause=error

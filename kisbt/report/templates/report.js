@@ -170,14 +170,14 @@ function drawEquity() {
   return Plotly.react(equityPlot, traces, {
     ...baseLayout(),
     xaxis: xAxis({ anchor: "y3", range, autorange: false, ...ticks(x, o.time, range[0], range[1], tickRoom(equityPlot)) }),
-    yaxis: yAxis({ domain: [0.44, 1], type: logScale ? "log" : "linear", tickformat: data.language === "ko" ? "" : ".3s", ...wonTicks(o, range) }),
+    yaxis: yAxis({ domain: [0.44, 1], type: logScale ? "log" : "linear", ...wonTicks(o, range) }),
     yaxis2: yAxis({ domain: [0.2, 0.38], tickformat: ".0%", nticks: 4 }),
     yaxis3: yAxis({ domain: [0, 0.14], tickformat: ".0%", nticks: 3, rangemode: "tozero" }),
     annotations: [title(words.drawdown, 0.385), title(words.exposure, 0.145)],
   }, plotConfig);
 }
 // Won read better in the reader's own units: 만 and 억, or k and M.
-function wonText(value) {
+function compact(value) {
   return new Intl.NumberFormat(data.language === "ko" ? "ko-KR" : "en-US", { notation: "compact", maximumFractionDigits: 2 }).format(value);
 }
 function wonTicks(o, range) {
@@ -206,7 +206,7 @@ function wonTicks(o, range) {
   const bounds = logScale
     ? [Math.log10(low) - pad * Math.log10(high / low), Math.log10(high) + pad * Math.log10(high / low)]
     : [low - pad * (high - low), high + pad * (high - low)];
-  return { tickmode: "array", tickvals: vals, ticktext: vals.map(wonText), range: bounds, autorange: false };
+  return { tickmode: "array", tickvals: vals, ticktext: vals.map(compact), range: bounds, autorange: false };
 }
 function equityReadout(i) {
   const o = data.overview;
@@ -379,9 +379,16 @@ function drawSymbol() {
     ...baseLayout(), dragmode: "pan", shapes, bargap: 0,
     xaxis: xAxis({ anchor: bottom, range: view, autorange: false, rangeslider: { visible: false }, ...ticks(at, minutes, view[0], view[1], tickRoom(symbolPlot)) }),
     yaxis: yAxis({ domain: [floor + 0.16, 1], tickformat: ",", range: priceRange(chart), autorange: false }),
-    yaxis2: yAxis({ domain: [floor, floor + 0.13], nticks: 3, tickformat: "~s", rangemode: "tozero", fixedrange: true }),
+    yaxis2: yAxis({ domain: [floor, floor + 0.13], rangemode: "tozero", fixedrange: true, ...volumeTicks(c) }),
     ...axes,
   }, { ...plotConfig, scrollZoom: true });
+}
+function volumeTicks(c) {
+  let most = 0;
+  for (let i = 0; i < c.x.length; i++) if (c.x[i] >= view[0] && c.x[i] <= view[1] && c.volume[i] > most) most = c.volume[i];
+  if (!most) return {};
+  const unit = 10 ** Math.floor(Math.log10(most)), half = [5, 2, 1, 0.5].find((m) => m * unit <= most * 0.9) * unit;
+  return { range: [0, most * 1.05], tickmode: "array", tickvals: [0, half], ticktext: ["0", compact(half)] };
 }
 function priceRange(chart) {
   let low = Infinity, high = -Infinity;
@@ -394,7 +401,7 @@ function priceRange(chart) {
   const pad = Math.max((high - low) * 0.06, high * 0.002);
   return [low - pad, high + pad];
 }
-function look_at(from, to) {
+function lookAt(from, to) {
   const chart = shown.chart, width = Math.max(5, to - from);
   view = [Math.max(-1, Math.min(from, chart.n - 5)), 0];
   view[1] = Math.min(chart.n, view[0] + width);
@@ -402,9 +409,9 @@ function look_at(from, to) {
 let waiting = 0;
 function symbolMoved(event) {
   if (busy.has(symbolPlot) || !shown || !shown.chart) return;
-  if (event["xaxis.range[0]"] !== undefined) look_at(Number(event["xaxis.range[0]"]), Number(event["xaxis.range[1]"]));
-  else if (event["xaxis.range"]) look_at(...event["xaxis.range"].map(Number));
-  else if (event["xaxis.autorange"]) look_at(-1, shown.chart.n);
+  if (event["xaxis.range[0]"] !== undefined) lookAt(Number(event["xaxis.range[0]"]), Number(event["xaxis.range[1]"]));
+  else if (event["xaxis.range"]) lookAt(...event["xaxis.range"].map(Number));
+  else if (event["xaxis.autorange"]) lookAt(-1, shown.chart.n);
   else return;
   clearTimeout(waiting);
   waiting = setTimeout(() => {
@@ -438,8 +445,8 @@ async function showSymbol(code, around) {
   }
   if (around) {
     const a = barAt(chart, around[0]), b = barAt(chart, around[1]), room = Math.max(30, b - a);
-    look_at(a - room, b + room);
-  } else look_at(chart.n - 250, chart.n);
+    lookAt(a - room, b + room);
+  } else lookAt(chart.n - 250, chart.n);
   await drawSymbol();
   if (!symbolPlot.dataset.wired) {
     symbolPlot.dataset.wired = "yes";
@@ -493,7 +500,7 @@ function startSymbols() {
     const bars = event.target.dataset.bars;
     if (bars === undefined || !shown || !shown.chart) return;
     const n = shown.chart.n, wide = Number(bars) || n + 1, end = Math.min(n, Math.max(view[1], wide));
-    look_at(end - wide, end);
+    lookAt(end - wide, end);
     drawSymbol();
   });
   filter();
