@@ -106,6 +106,7 @@ class Backtest:
 def backtest(
     config: Config | str | Path | Mapping[str, Any],
     *,
+    strategy: type[bt.Strategy] | None = None,
     progress: Progress | None = None,
     clock: Clock | None = None,
 ) -> Backtest:
@@ -113,6 +114,7 @@ def backtest(
 
     Args:
         config: a `Config`, the path of a YAML file, or its content as a mapping.
+        strategy: a class, in place of the one the configuration names.
         progress: told how far the run is.
         clock: for the times in run.json.
 
@@ -122,15 +124,19 @@ def backtest(
     """
     time_source = clock or SystemClock()
     started = time_source.now()
-    checked = config if isinstance(config, Config) else load_config(config)
-    prepared = prepare(checked)
+    named = {} if strategy is None else {"strategy.class": _name(strategy)}
+    if not isinstance(config, Config):
+        config = load_config(config, overrides=named)
+    elif named:
+        config = load_config(dump_config(config), overrides=named, root=config.root)
+    prepared = prepare(config, strategy=strategy)
     cerebro, feeds = build_cerebro(prepared, on_bar=_counter(progress, prepared.bars))
-    strategy = run_cerebro(cerebro)
+    ran = run_cerebro(cerebro)
     result = _result(prepared, cerebro.broker, feeds, started, time_source.now())
     return Backtest(
         result=result,
         summary=summarise(result),
-        charts=_charts(strategy, feeds),
+        charts=_charts(ran, feeds),
     )
 
 
@@ -228,6 +234,10 @@ def charts_of(result: RunResult) -> Mapping[str, SymbolChart]:
     prepared = prepare(config)
     cerebro, feeds = build_cerebro(prepared, first=float("inf"))
     return _charts(run_cerebro(cerebro), feeds)
+
+
+def _name(strategy: type[bt.Strategy]) -> str:
+    return f"{strategy.__module__}:{strategy.__name__}"
 
 
 def _counter(progress: Progress | None, bars: int) -> Callable[[float], None] | None:

@@ -54,11 +54,17 @@ class Prepared:
     warnings: list[str] = field(default_factory=list)
 
 
-def prepare(config: Config, *, last: np.datetime64 | None = None) -> Prepared:
+def prepare(
+    config: Config,
+    *,
+    strategy: type[Any] | None = None,
+    last: np.datetime64 | None = None,
+) -> Prepared:
     """Load and check everything `config` names.
 
     Args:
         config: of the run.
+        strategy: a class that is there already; imported by its name if None.
         last: END after which bars are cut off; the configuration's own `to` if
             None.
 
@@ -68,7 +74,9 @@ def prepare(config: Config, *, last: np.datetime64 | None = None) -> Prepared:
         BadCandle: a stored file is broken.
     """
     warnings: list[str] = []
-    strategy_class = load_strategy_class(config.strategy.class_, config.root)
+    strategy_class = strategy or load_strategy_class(
+        config.strategy.class_, config.root
+    )
     check_params(strategy_class, config.strategy.params)
     overrides = KrxOverrides.from_mapping(config.krx_overrides)
     warnings += sizing_conflicts(config)

@@ -15,6 +15,8 @@ from kisbt.candles.columns import CandleColumns, Flags, Floats, Times, halted
 _AROUND = 20
 # A volume that multiplies by less than this is the market's, not a split's.
 _LEAST_STEP = 3.0
+# Over a longer gap prices may have gone anywhere without a split.
+_LONGEST_HALT = np.timedelta64(60, "D")
 # Factors of one stretch differ only by rounding: 0.5 won in each price.
 _ROUNDING_WON = 0.5
 
@@ -97,7 +99,7 @@ def unadjusted_changes(
     """
     found = []
     for at in np.flatnonzero(outside):
-        if at == 0:
+        if at == 0 or candles.end[at] - candles.end[at - 1] > _LONGEST_HALT:
             continue
         price = float(candles.open[at] / candles.close[at - 1])
         volume = _volume_ratio(candles.volume, int(at))

@@ -438,8 +438,7 @@ class _Check:
         """Return the reference price of each clean candle; NaN if it is not known.
 
         It is the close of the session before, a halted one included: after a
-        capital change the halt's row carries the new reference price. Of minute
-        candles it is known only where that session is stored too.
+        capital change the halt's row carries the new reference price.
         """
         clean = self._clean
         sessions = clean.sessions
@@ -450,13 +449,9 @@ class _Check:
             bases[place > 0] = every.close[place[place > 0] - 1]
             return bases
         starts = np.flatnonzero(np.r_[True, sessions[1:] != sessions[:-1]])
-        days = sessions[starts]
-        place = np.searchsorted(self._open_days, days)
-        follows = np.r_[False, np.diff(place) == 1]
-        day_bases = np.full(days.size, np.nan)
+        day_bases = np.full(starts.size, np.nan)
         day_bases[1:] = clean.close[starts[1:] - 1]
-        day_bases[~follows] = np.nan
-        return day_bases[np.searchsorted(days, sessions)]
+        return day_bases[np.searchsorted(sessions[starts], sessions)]
 
     def _known_jumps(self) -> Times:
         """Return the sessions on which raw prices leave their limits rightly."""
@@ -472,7 +467,16 @@ class _Check:
         with np.errstate(invalid="ignore"):
             part: Flags = (clean.high > upper) | (clean.low < lower)
             whole: Flags = (clean.low > upper) | (clean.high < lower)
-        return part, whole
+        # After missing sessions the last close is not the base any more; a split
+        # may be told from it all the same.
+        return part & self._follows(), whole
+
+    def _follows(self) -> Flags:
+        """Return which candles have the session before theirs in the file."""
+        before = np.searchsorted(self._open_days, self._clean.sessions) - 1
+        known = np.isin(self._open_days, self._days)
+        found: Flags = (before >= 0) & known[np.maximum(before, 0)]
+        return found
 
     def _bands(self, bases: Floats) -> tuple[Floats, Floats]:
         item, sessions = self._instrument, self._clean.sessions

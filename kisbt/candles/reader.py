@@ -411,14 +411,13 @@ class _FileReader:
             return
         at = int(np.argmax(same))
         first, second = sorted(self._place[at : at + 2].tolist())
-        line = int(self._rows.frame.index[first]) + self._rows.first_line
         raise self._rows.bad(
             second,
-            _("{time} is there already, in line {line}").format(
+            _("{time} is there already, in {place}").format(
                 time=self._days()[at]
                 if self._request.interval.is_daily
                 else self._given[second],
-                line=line,
+                place=self._rows.place(first),
             )
             + (
                 _("; are these minutes? give --interval 1m")
@@ -495,10 +494,10 @@ class _FileReader:
     def _inconsistent(self, beyond: Flags) -> BadCandle:
         shown = [
             _(
-                "line {line}: open {open:,.10g}, high {high:,.10g}, low {low:,.10g}, close {close:,.10g}"
+                "{place}: open {open:,.10g}, high {high:,.10g}, low {low:,.10g}, "
+                "close {close:,.10g}"
             ).format(
-                line=int(self._rows.frame.index[self._place[at]])
-                + self._rows.first_line,
+                place=self._rows.place(int(self._place[at])),
                 **{name: float(self._values[name][at]) for name in PRICES},
             )
             for at in np.flatnonzero(beyond)[:_SHOWN].tolist()

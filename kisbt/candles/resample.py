@@ -24,8 +24,9 @@ def resample(
         calendar: knows the close of each session; the KRX one by default.
 
     Source:
-        On sessions that close on a multiple of `minutes` this equals
-        backtrader's resampledata (tests/oracle/test_candles_resample.py).
+        On sessions without silent minutes this equals backtrader's resampledata
+        (tests/oracle/test_candles_resample.py). After silent ones backtrader joins
+        a minute that ends a period to the period still open before it.
     """
     if not len(candles):
         return candles

@@ -81,12 +81,21 @@ class SourceRows:
     def __len__(self) -> int:
         return len(self.frame)
 
+    def line(self, position: int) -> int:
+        """Return the line of the file, from 1, of the row at `position`."""
+        return int(self.frame.index[position]) + self.first_line
+
+    def place(self, position: int) -> str:
+        """Return the line of the row at `position` for people."""
+        text = _("line {line}") if self.unit == "line" else _("row {line}")
+        return text.format(line=self.line(position))
+
     def bad(self, position: int, problem: str) -> BadCandle:
-        """Return the error that names the row at `position` of the frame."""
-        line = int(self.frame.index[position]) + self.first_line
-        unit = _("line") if self.unit == "line" else _("row")
+        """Return the error that names the row at `position`."""
         return BadCandle(
-            f"{self.path}, {unit} {line}: {problem}", file=str(self.path), line=line
+            f"{self.path}, {self.place(position)}: {problem}",
+            file=str(self.path),
+            line=self.line(position),
         )
 
     def pick(self, keep: Flags) -> "SourceRows":

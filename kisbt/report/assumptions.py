@@ -89,7 +89,9 @@ def _modelled(config: Mapping[str, Any], *, krx: bool) -> Iterator[tuple[Kind, s
     yield from ((kind, text) for text in _cost_rules(config))
     yield (
         kind,
-        _("Only own cash is spent and only held shares are sold: no margin, no shorts."),
+        _(
+            "Only own cash is spent and only held shares are sold: no margin, no shorts."
+        ),
     )
 
 

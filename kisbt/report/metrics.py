@@ -112,7 +112,8 @@ def max_drawdown(value: Floats) -> Drawdown:
     if not len(fall) or fall.max() <= 0:
         return Drawdown(depth=0.0, peak=0, trough=0, recovered=None)
     trough = int(fall.argmax())
-    peak = int(value[: trough + 1].argmax())
+    # Of equal peaks the last one: that is where the fall began.
+    peak = trough - int(value[trough::-1].argmax())
     back = np.flatnonzero(value[trough:] >= value[peak])
     return Drawdown(
         depth=float(fall[trough]),

@@ -134,7 +134,7 @@ def price_step(prices: Floats) -> float:
         return whole_step(prices)
     for decimals in range(1, _MAX_DECIMALS + 1):
         scaled = prices * 10.0**decimals
-        if (np.abs(scaled - np.round(scaled)) < 1e-6 * np.maximum(1, scaled)).all():
+        if (np.abs(scaled - np.round(scaled)) <= 1e-6 + 1e-10 * np.abs(scaled)).all():
             return max(10.0**-decimals, _least_step(prices))
     positive = prices[prices > 0]
     smallest = float(positive.min()) if len(positive) else 1.0

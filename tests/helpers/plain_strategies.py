@@ -48,15 +48,16 @@ class OneSymbol(bt.Strategy):
         return pd.Timestamp(self.data.datetime.datetime(0))
 
     def notify_order(self, order):
-        if order is self.working and not order.alive():
-            self.working = None
+        # backtrader hands over a copy.
+        if self.working is not None and order.ref == self.working.ref:
+            self.working = self.working if order.alive() else None
         if order.status == order.Completed:
             done = order.executed
             self.fills.append(
                 PlainFill(
                     pd.Timestamp(bt.num2date(done.dt)),
                     int(done.size),
-                    done.price,
+                    done.exbits[-1].price,  # done.price is a mean, with its noise
                     done.comm,
                 )
             )

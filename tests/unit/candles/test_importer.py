@@ -585,7 +585,7 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch) -> 
 
 def test_a_store_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file")
-    with pytest.raises(StorageError, match="symbols.csv"):
+    with pytest.raises(StorageError, match=r"symbols\.csv"):
         import_candles(
             _write(tmp_path, DAILY_CSV),
             CandleStore(tmp_path / "store"),

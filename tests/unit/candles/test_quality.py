@@ -171,21 +171,13 @@ def test_prices_off_the_grid_matter_only_on_raw_candles() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "legal"), [("2025-03-03", False), ("2025-03-04", True)]
+    ("first", "kind"),
+    [("2025-03-04", Oddity.HALF_TICK), ("2025-02-28", Oddity.OFF_GRID)],
 )
-def test_half_ticks_are_legal_since_mid_price_orders(first: str, legal: bool) -> None:
-    candles = _daily([10_005, 10_010, 10_010], first=first)
+def test_half_ticks_are_legal_since_mid_price_orders(first: str, kind: Oddity) -> None:
+    candles = _daily([10_005] + [10_010] * 60, first=first)
     quality = check_columns(candles, STOCK, DAILY, adjusted=False)
-    kind = Oddity.HALF_TICK if legal or first == "2025-03-03" else Oddity.OFF_GRID
-    if first == "2025-03-03":  # a holiday: the first session is the 4th
-        assert candles.sessions[0] == np.datetime64("2025-03-04")
     assert _kinds(quality) == {kind: 1}
-
-
-def test_half_ticks_before_mid_price_orders_are_off_the_grid() -> None:
-    candles = _daily([10_005] + [10_010] * 60, first="2024-03-04")
-    quality = check_columns(candles, STOCK, DAILY, adjusted=False)
-    assert _kinds(quality) == {Oddity.OFF_GRID: 1}
 
 
 def _minutes(day: str, *, skip: int = 0) -> CandleColumns:
