@@ -213,8 +213,6 @@ def _read_text(
         )
     except pd.errors.ParserError as error:
         raise _parser_error(path, at + 1, str(error)) from error
-    except pd.errors.EmptyDataError:
-        frame = pd.DataFrame(columns=list(range(len(cells))), dtype=str)
     if not isinstance(frame.index, pd.RangeIndex):
         raise BadCandle(
             _(

@@ -14,8 +14,8 @@ from kisbt.report.csvfiles import time_text
 from kisbt.report.figures import json_numbers, minutes, thinned
 from kisbt.report.html import asset, content_policy, environment, flat_settings
 from kisbt.report.metric_words import (
+    format_difference,
     format_metric,
-    format_value,
     metric_groups,
     metric_notes,
 )
@@ -148,7 +148,7 @@ def number_rows(
             "b": format_metric(second_summary, row["key"]),
             "difference": "–"
             if row["difference"] is None
-            else format_value(row["difference"], notes[row["key"]]),
+            else format_difference(row["difference"], notes[row["key"]]),
         }
         for row in found["numbers"]
     ]

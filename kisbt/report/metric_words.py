@@ -431,6 +431,14 @@ def format_metric(summary: Summary, key: str) -> str:
     return format_value(value, note)
 
 
+def format_difference(value: float, note: MetricNote) -> str:
+    """Return how far two numbers lie apart; fractions in percentage points."""
+    if note.unit is Unit.PERCENT:
+        points = format_percent(value, signed=True).removesuffix("%")
+        return _("{points} points").format(points=points)
+    return format_value(value, note)
+
+
 def format_value(value: float, note: MetricNote) -> str:
     """Return a number in its unit."""
     if not math.isfinite(value):
@@ -440,5 +448,5 @@ def format_value(value: float, note: MetricNote) -> str:
     if note.unit is Unit.WON:
         return format_won(value, signed=note.signed)
     if note.unit is Unit.COUNT:
-        return f"{round(value):,}"
+        return f"{round(value):,}".replace("-", "−")
     return f"{round(value, 2) + 0.0:,.2f}".replace("-", "−")

@@ -247,3 +247,49 @@ def test_a_page_without_candles_says_so(page: Page, pages: Path) -> None:
     assert "no candles" in page.run(
         "document.getElementById('symbol-readout').textContent"
     )
+
+
+def test_pointing_at_a_plot_reads_it_out(page: Page, pages: Path) -> None:
+    page.open((pages / "en.html").as_uri())
+    for plot, readout in (
+        ("equity-plot", "equity-readout"),
+        ("symbol-plot", "symbol-readout"),
+    ):
+        page.run(f"document.getElementById('{plot}').scrollIntoView()")
+        page.settle()
+        before = page.run(f"document.getElementById('{readout}').textContent")
+        box = page.run(
+            f"(() => {{ const b = document.querySelector('#{plot} .nsewdrag')"
+            ".getBoundingClientRect(); return [b.x + b.width / 3, b.y + b.height / 2];"
+            " })()"
+        )
+        for shift in (0, 3):
+            page.call(
+                "Input.dispatchMouseEvent",
+                type="mouseMoved",
+                x=box[0] + shift,
+                y=box[1],
+            )
+        page.settle()
+        after = page.run(f"document.getElementById('{readout}').textContent")
+        assert after != before
+        assert after.startswith("20")
+    assert page.errors == []
+
+
+def test_the_wheel_zooms_the_candles(page: Page, pages: Path) -> None:
+    page.open((pages / "en.html").as_uri())
+    page.run("document.getElementById('symbol-plot').scrollIntoView()")
+    page.settle()
+    wide = "document.getElementById('symbol-plot').layout.xaxis.range"
+    before = page.run(wide)
+    x, y = page.run(
+        "(() => { const b = document.querySelector('#symbol-plot .nsewdrag')"
+        ".getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"
+    )
+    page.call(
+        "Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=-300
+    )
+    page.wait(f"{wide}[1] - {wide}[0] < {before[1] - before[0]}")
+    page.settle()
+    assert page.errors == []

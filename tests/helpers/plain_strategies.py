@@ -240,9 +240,9 @@ class PlainHouse(OneSymbol):
 
 
 def read_candle_file(path: Path) -> pd.DataFrame:
-    """Read one candle file as a user would, without the silent bars."""
+    """Read one candle file as a user would, without halts and silent bars."""
     frame = pd.read_csv(path, parse_dates=["datetime"], index_col="datetime")
-    return frame[frame["volume"] > 0]
+    return frame[(frame["volume"] > 0) & (frame["open"] > 0)]
 
 
 def run_plain(strategy, frame, *, cash, fee, **params):

@@ -70,7 +70,7 @@ CASES: dict[str, tuple[str, dict[str, Any], type[OneSymbol], dict[str, Any]]] = 
         {"needed": 2, "stop_loss": 0.08, "take_profit": 0.2},
     ),
 }
-STOCKS = ("005930", "035720", "247540")
+STOCKS = ("005930", "035720", "000250")
 RAW_STOCKS = ("000660", "009150")
 MINUTE_STOCK = "402340"
 

@@ -16,13 +16,14 @@ async function start() {
   const number = new Intl.NumberFormat(locale);
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const plot = $("plot");
+  let log = false;
   const draw = () => {
     const css = getComputedStyle(document.documentElement);
     const get = (name) => css.getPropertyValue(name).trim();
     const colors = [get("--ink"), dark.matches ? "#f0b35a" : "#c77700"];
     const axis = { gridcolor: get("--line"), zeroline: false };
     return Plotly.react(plot, data.curves.map((curve, k) => ({
-      type: "scatter", mode: "lines", name: `${"AB"[k]} ${plain(curve.name)}`, x: curve.time.map(day), y: curve.gain,
+      type: "scatter", mode: "lines", name: `${"AB"[k]} ${plain(curve.name)}`, x: curve.time.map(day), y: log ? curve.gain.map((gain) => 1 + gain) : curve.gain,
       hoverinfo: "none", line: { width: k ? 1.4 : 1.8, color: colors[k] },
     })), {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
@@ -30,7 +31,8 @@ async function start() {
       margin: { l: 12, r: 76, t: 28, b: 30 }, hovermode: "x", showlegend: true,
       legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", font: { color: get("--ink") } },
       xaxis: { ...axis, type: "date", tickformat: "%Y-%m-%d", hoverformat: "%Y-%m-%d" },
-      yaxis: { ...axis, side: "right", tickformat: ".0%" },
+      yaxis: { ...axis, side: "right", type: log ? "log" : "linear", tickformat: log ? "~g" : ".0%", ticksuffix: log ? "×" : "", dtick: log ? "D2" : undefined },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: get("--soft"), activecolor: get("--ink") },
     }, { displaylogo: false, responsive: true, modeBarButtons: [["toImage"]] });
   };
   await draw();
@@ -44,6 +46,14 @@ async function start() {
     });
     $("readout").replaceChildren(...parts);
   });
+  const scale = (wanted) => {
+    log = wanted;
+    $("log").setAttribute("aria-pressed", String(log));
+    $("linear").setAttribute("aria-pressed", String(!log));
+    draw();
+  };
+  $("log").addEventListener("click", () => scale(true));
+  $("linear").addEventListener("click", () => scale(false));
   dark.addEventListener("change", draw);
   document.documentElement.dataset.ready = String(Math.round(performance.now()));
 }

@@ -46,7 +46,7 @@ async function unpack(text) {
 
 // Words and numbers.
 let data, words, axis;
-let number, decimals, percentFormat;
+let number, decimals, percentFormat, shareFormat;
 const minus = (text) => text.replace("-", "\u2212");
 const whole = (value) => minus(number.format(Math.round(value) || 0));
 const won = (value) => words.wonAmount.replace("{amount}", whole(value));
@@ -141,8 +141,13 @@ function ticks(places, minutes, from, to, most) {
   return { tickmode: "array", tickvals: best[0], ticktext: best[1] };
 }
 function readout(node, parts) {
-  node.replaceChildren(...parts.map(([label, value, className]) => {
+  node.replaceChildren(...parts.map(([label, value, className, color]) => {
     const span = make("span", label ? `${label} ` : "");
+    if (color) {
+      const swatch = make("i", undefined, "swatch");
+      swatch.style.background = color;
+      span.prepend(swatch);
+    }
     span.append(make("b", value, className));
     return span;
   }));
@@ -171,8 +176,8 @@ function drawEquity() {
     ...baseLayout(),
     xaxis: xAxis({ anchor: "y3", range, autorange: false, ...ticks(x, o.time, range[0], range[1], tickRoom(equityPlot)) }),
     yaxis: yAxis({ domain: [0.44, 1], type: logScale ? "log" : "linear", ...wonTicks(o, range) }),
-    yaxis2: yAxis({ domain: [0.2, 0.38], tickformat: ".0%", nticks: 4 }),
-    yaxis3: yAxis({ domain: [0, 0.14], tickformat: ".0%", nticks: 3, rangemode: "tozero" }),
+    yaxis2: yAxis({ domain: [0.2, 0.38], tickformat: ".0%", nticks: 5 }),
+    yaxis3: yAxis({ domain: [0, 0.14], tickformat: ".0%", nticks: 4, rangemode: "tozero" }),
     annotations: [title(words.drawdown, 0.385), title(words.exposure, 0.145)],
   }, plotConfig);
 }
@@ -198,8 +203,8 @@ function wonTicks(o, range) {
     for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++)
       for (const digit of [1, 2, 5]) vals.push(digit * 10 ** power);
   } else {
-    const rough = (high - low) / 5, unit = 10 ** Math.floor(Math.log10(rough));
-    const step = unit * [1, 2, 5, 10].find((m) => m * unit >= rough);
+    const rough = (high - low) / 6, unit = 10 ** Math.floor(Math.log10(rough));
+    const step = unit * [1, 2, 2.5, 5, 10].find((m) => m * unit >= rough);
     for (let v = Math.ceil(low / step) * step; v <= high + step / 2; v += step) vals.push(v);
   }
   const pad = 0.04;
@@ -215,7 +220,7 @@ function equityReadout(i) {
   const parts = [["", when(o.time[i])], [words.equity, `${won(o.equity[i])} (${gain(o.equity[i])})`, tone(o.equity[i] - o.start)]];
   if (o.hold && o.hold[i] !== null) parts.push([words.hold, gain(o.hold[i])]);
   if (o.benchmark && o.benchmark[i] !== null) parts.push([words.benchmark, gain(o.benchmark[i])]);
-  parts.push([words.drawdown, percent(o.drawdown[i])], [words.exposure, percent(o.exposure[i])]);
+  parts.push([words.drawdown, percent(o.drawdown[i])], [words.exposure, shareFormat.format(o.exposure[i])]);
   readout($("equity-readout"), parts);
 }
 function equityRange(event) {
@@ -271,7 +276,9 @@ async function chartOf(code) {
     const values = new Float64Array(n);
     for (let i = 0; i < n; i++) values[i] = column.values[i] * column.step;
     for (let g = 0; g < column.gaps.length; g += 2) values.fill(NaN, column.gaps[g], column.gaps[g + 1]);
-    chart.lines.push({ name: column.line, overlay: column.overlay, values });
+    // Minus one, nought and one are a signal: worth reading, not worth a plot.
+    const signal = !column.overlay && values.every((v) => Number.isNaN(v) || v === 0 || Math.abs(v) === 1);
+    chart.lines.push({ name: column.line, overlay: column.overlay, values, signal });
   }
   const close = raw.close.values, step = raw.close.step;
   for (const name of ["open", "high", "low", "close", "volume"]) chart[name] = new Float64Array(n);
@@ -320,7 +327,13 @@ function grouped(chart, from, to, size) {
   }
   return out;
 }
+// Lines of one indicator share a plot, and those of one setting a colour.
 const family = (name) => name.split(/[\s.(]/)[0];
+const setting = (name) => name.replace(/\)[\s.].*$/, ")");
+function lineColor(chart, line) {
+  const known = [...new Set(chart.lines.filter((l) => !l.signal).map((l) => setting(l.name)))];
+  return look.lines[known.indexOf(setting(line.name)) % look.lines.length];
+}
 
 function drawSymbol() {
   const chart = shown && shown.chart;
@@ -331,8 +344,10 @@ function drawSymbol() {
   const to = Math.min(chart.n, Math.ceil((view[1] + span) / size) * size);
   drawn = { from, to, size };
   const c = grouped(chart, from, to, size);
-  const panes = [...new Set(chart.lines.filter((l) => !l.overlay).map((l) => family(l.name)))].slice(0, 4);
-  const below = 0.13, gap = 0.035;
+  const panes = [...new Set(chart.lines.filter((l) => !l.overlay && !l.signal).map((l) => family(l.name)))].slice(0, 4);
+  const height = `${480 + 95 * panes.length}px`;
+  if (symbolPlot.style.height !== height) symbolPlot.style.height = height;
+  const below = 0.14, gap = 0.03;
   const floor = panes.length * (below + gap);
   const traces = [{
     type: "candlestick", x: c.x, open: c.open, high: c.high, low: c.low, close: c.close, name: words.price,
@@ -345,15 +360,15 @@ function drawSymbol() {
   }];
   const at = [];
   for (let i = from; i < to; i += size) at.push(Math.min(i + size, to) - 1);
-  chart.lines.forEach((line, k) => {
+  for (const line of chart.lines) {
     const pane = line.overlay ? -1 : panes.indexOf(family(line.name));
-    if (!line.overlay && pane < 0) return;
+    if (!line.overlay && pane < 0) continue;
     traces.push({
       type: "scatter", mode: "lines", x: at, y: at.map((i) => (Number.isNaN(line.values[i]) ? null : line.values[i])),
       name: plain(line.name), hoverinfo: "none", connectgaps: false,
-      yaxis: line.overlay ? "y" : `y${pane + 3}`, line: { width: 1.2, color: look.lines[k % look.lines.length] },
+      yaxis: line.overlay ? "y" : `y${pane + 3}`, line: { width: 1.2, color: lineColor(chart, line) },
     });
-  });
+  }
   const marks = chart.fills.filter((f) => f.at >= from && f.at < to);
   for (const buy of [true, false]) {
     const mine = marks.filter((f) => f.buy === buy);
@@ -364,11 +379,11 @@ function drawSymbol() {
       marker: { symbol: buy ? "triangle-up" : "triangle-down", size: 12, color: buy ? look.up : look.down, line: { color: look.panel, width: 1.5 } },
     });
   }
-  const axes = {};
-  const shapes = [];
+  const axes = {}, shapes = [], annotations = [];
   panes.forEach((name, k) => {
     const top = floor - gap - k * (below + gap);
     axes[`yaxis${k + 3}`] = yAxis({ domain: [top - below, top], nticks: 4 });
+    annotations.push({ text: plain(name), x: 0, y: top, xref: "paper", yref: "paper", xanchor: "left", yanchor: "top", showarrow: false, font: { size: 11, color: look.soft } });
     for (const value of data.guides[name] || [])
       shapes.push({ type: "line", xref: "paper", x0: 0, x1: 1, yref: `y${k + 3}`, y0: value, y1: value, line: { color: look.soft, width: 1, dash: "dot" } });
   });
@@ -376,7 +391,7 @@ function drawSymbol() {
   const minutes = Array.from(at, (i) => chart.minute[i]);
   $("symbol-note").textContent = size > 1 ? fill(words.barsGrouped, { count: size }) : "";
   return Plotly.react(symbolPlot, traces, {
-    ...baseLayout(), dragmode: "pan", shapes, bargap: 0,
+    ...baseLayout(), showlegend: false, margin: { l: 12, r: 76, t: 8, b: 30 }, dragmode: "pan", shapes, bargap: 0, annotations,
     xaxis: xAxis({ anchor: bottom, range: view, autorange: false, rangeslider: { visible: false }, ...ticks(at, minutes, view[0], view[1], tickRoom(symbolPlot)) }),
     yaxis: yAxis({ domain: [floor + 0.16, 1], tickformat: ",", range: priceRange(chart), autorange: false }),
     yaxis2: yAxis({ domain: [floor, floor + 0.13], rangemode: "tozero", fixedrange: true, ...volumeTicks(c) }),
@@ -425,7 +440,7 @@ function symbolReadout(i) {
   const before = i ? c.close[i - 1] : c.open[i], change = before ? c.close[i] / before - 1 : 0;
   const parts = [["", when(c.minute[i])], [words.open, price(c.open[i])], [words.high, price(c.high[i])], [words.low, price(c.low[i])],
     [words.close, `${price(c.close[i])} (${percent(change)})`, tone(change)], [words.volume, number.format(c.volume[i])]];
-  for (const line of c.lines) if (!Number.isNaN(line.values[i])) parts.push([line.name, price(line.values[i])]);
+  for (const line of c.lines) if (!Number.isNaN(line.values[i])) parts.push([line.name, price(line.values[i]), "", line.signal ? "" : lineColor(c, line)]);
   readout($("symbol-readout"), parts);
 }
 async function showSymbol(code, around) {
@@ -649,6 +664,7 @@ async function start() {
   number = new Intl.NumberFormat(locale);
   decimals = new Intl.NumberFormat(locale, { maximumFractionDigits: 4 });
   percentFormat = new Intl.NumberFormat(locale, { style: "percent", minimumFractionDigits: 2, maximumFractionDigits: 2, signDisplay: "exceptZero" });
+  shareFormat = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 1 });
   axis = (await unpack($("axis").textContent)).columns[0].values;
   for (const node of document.querySelectorAll("script.chart")) texts.set(node.dataset.code, node);
   readLook();

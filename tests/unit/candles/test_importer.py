@@ -320,6 +320,9 @@ def test_a_folder_of_files_is_imported_whole_or_not_at_all(tmp_path: Path) -> No
     assert store.symbols(DAILY) == ("000660", "005930")
     assert [path.name for path in report.skipped_files] == ["notes.csv"]
     assert shares == sorted(shares)
+    _write(folder, DAILY_CSV, "000660.csv")
+    with pytest.raises(InputError, match="000660 is in more than one file"):
+        import_candles(folder, CandleStore(tmp_path / "other"), ImportRequest())
     _write(folder, _row("2024-01-03,1,1,1,1,x"), "000020.csv")
     other = CandleStore(tmp_path / "other")
     with pytest.raises(BadCandle, match=r"000020\.csv, line 3"):
@@ -436,12 +439,39 @@ def test_end_labels_stay(tmp_path: Path, close_label: str) -> None:
         ("2025/09/01", "0900"),
         ("2025.09.01", "900"),
         ("2025-09-01", "9:00"),
+        ("2025-09-01", "09:00:00.000"),
         ("2025-09-01 00:00:00", "09:00:00"),
     ],
 )
 def test_date_and_time_may_be_two_columns(tmp_path, date: str, clock: str) -> None:
     text = f"일자,시간,시가,고가,저가,종가,체결량\n{date},{clock},1,1,1,1,7\n"
     candles, _file, _report = _import(tmp_path, text, START)
+    assert np.datetime_as_string(candles.end).tolist() == ["2025-09-01T09:01:00"]
+
+
+@pytest.mark.parametrize("clock", ["2500", "9", "0960", "09:00:61", "noon", ""])
+def test_a_time_column_names_its_broken_line(tmp_path: Path, clock: str) -> None:
+    text = f"일자,시간,시가,고가,저가,종가,체결량\n20250901,0900,1,1,1,1,7\n20250901,{clock},1,1,1,1,7\n"
+    error = _refused(tmp_path, text, START)
+    assert f"line 3: {clock!r} is no time" in str(error)
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "2025-09-01T09:00:00",
+        "2025-09-01T09:00:00+09:00",
+        "2025-09-01 09:00:00.000",
+        "20250901 09:00",
+        "20250901090000",
+        "202509010900",
+        "2025.09.01 9:00",
+        "2025/9/1 09:00",
+    ],
+)
+def test_ways_of_writing_the_same_minute(tmp_path: Path, stamp: str) -> None:
+    text = f"일시,시가,고가,저가,종가,거래량\n{stamp},1,1,1,1,7\n"
+    candles = _import(tmp_path, text, START)[0]
     assert np.datetime_as_string(candles.end).tolist() == ["2025-09-01T09:01:00"]
 
 
@@ -571,6 +601,23 @@ def test_parquet_is_read_with_its_types(tmp_path: Path) -> None:
     frame.drop(columns="volume").to_parquet(path)
     with pytest.raises(BadCandle, match="no column for the volume"):
         import_candles(path, CandleStore(tmp_path / "other"), ImportRequest())
+
+
+def test_parquet_times_in_another_zone_become_korean(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    times = pd.to_datetime(["2025-09-01 00:00", "2025-09-01 00:01"]).tz_localize("UTC")
+    frame = pd.DataFrame(
+        dict.fromkeys(("open", "high", "low", "close", "volume"), 1), times
+    )
+    path = tmp_path / "candles.parquet"
+    frame.rename_axis("datetime").to_parquet(path)
+    store = CandleStore(tmp_path / "store")
+    import_candles(path, store, START)
+    assert _times(store.read("402340", MINUTE)) == ["09:01:00", "09:02:00"]
+    frame.index = pd.DatetimeIndex([None, "2025-09-01 09:00"], name="datetime")
+    frame.to_parquet(path)
+    with pytest.raises(BadCandle, match="row 1: the date is empty"):
+        import_candles(path, store, START)
 
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch) -> None:

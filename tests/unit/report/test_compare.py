@@ -75,7 +75,7 @@ def test_numbers_carry_their_difference(result: RunResult) -> None:
     assert row["difference"] == pytest.approx(row["b"] - row["a"])
     shown = number_rows(found, summarise(result), summarise(other))
     assert shown[0]["label"] == "Total return"
-    assert shown[0]["difference"].endswith("%")
+    assert shown[0]["difference"].endswith(" points")
 
 
 def test_a_comparison_is_plain_json(result: RunResult) -> None:

@@ -1,0 +1,1 @@
+"""The fast engine: backtrader's backtest loop with another body, equal to the bit."""
