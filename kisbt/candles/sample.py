@@ -231,7 +231,7 @@ def _market_days() -> Iterator[_MarketDay]:
         )
         shock = noise.bell()
         # A little momentum: trends are what a moving average cross lives on.
-        change = deviation * (0.97 * shock + 0.12 * memory)
+        change = deviation * (shock + 0.03 * memory)
         change += drift + 0.015 * (path / level - 1.0)
         yield _MarketDay(session, drift, change)
         memory = shock
@@ -255,11 +255,11 @@ def _company_days(
         if event == "halt":
             yield _Day(session, 0, 0, 0, base, 0)
             continue
-        # Swings of some weeks around a worth that follows the market's regimes.
-        swing = 0.94 * swing + 0.14 * company.sigma * noise.bell()
+        # Swings of some days around a worth that follows the market's regimes.
+        swing = 0.85 * swing + 0.08 * company.sigma * noise.bell()
         worth *= 1.0 + company.beta * today.drift + company.growth
         change = company.beta * today.change + company.growth + swing
-        change += 0.012 * (worth / base - 1.0) + 0.9 * company.sigma * noise.bell()
+        change += 0.03 * (worth / base - 1.0) + 0.7 * company.sigma * noise.bell()
         day = _company_day(company, session, base, change, event, noise)
         yield day
         base = day.close

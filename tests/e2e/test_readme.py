@@ -46,7 +46,7 @@ def test_notebook_runs(tmp_path: Path) -> None:
         .replace("Path(__file__).resolve().parent.parent", f"Path({str(ROOT)!r})"),
         tmp_path,
     )
-    assert "closed trades: 10" in printed
+    assert "closed trades: 15" in printed
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.ko.md", "CONTRIBUTING.md"])

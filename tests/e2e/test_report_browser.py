@@ -255,7 +255,9 @@ def test_pointing_at_a_plot_reads_it_out(page: Page, pages: Path) -> None:
         ("equity-plot", "equity-readout"),
         ("symbol-plot", "symbol-readout"),
     ):
-        page.run(f"document.getElementById('{plot}').scrollIntoView()")
+        page.run(
+            f"document.getElementById('{plot}').scrollIntoView({{behavior: 'instant'}})"
+        )
         page.settle()
         before = page.run(f"document.getElementById('{readout}').textContent")
         box = page.run(
@@ -279,7 +281,9 @@ def test_pointing_at_a_plot_reads_it_out(page: Page, pages: Path) -> None:
 
 def test_the_wheel_zooms_the_candles(page: Page, pages: Path) -> None:
     page.open((pages / "en.html").as_uri())
-    page.run("document.getElementById('symbol-plot').scrollIntoView()")
+    page.run(
+        "document.getElementById('symbol-plot').scrollIntoView({behavior: 'instant'})"
+    )
     page.settle()
     wide = "document.getElementById('symbol-plot').layout.xaxis.range"
     before = page.run(wide)

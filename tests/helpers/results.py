@@ -122,6 +122,7 @@ def run_json(**changes: Any) -> dict[str, Any]:
         "mode": "backtest",
         "config": config(),
         "config_hash": "4f2a9c",
+        "project": "nowhere",
         "versions": {"kisbt": "0.1.0", "backtrader": "1.9.78.123", "python": "3.11.7"},
         "store_hash": "77e0bb",
         "starting_cash": CASH,

@@ -10,7 +10,6 @@ from tests.helpers.market import Row, both, daily, from_nine, keep, minutes, run
 # open, high, low, close of the bar after the order; prices are on the grid of 10.
 RISING = (10_000, 10_200, 9_800, 10_100)
 FALLING = (10_000, 10_200, 9_800, 9_900)
-LOCKED_OPEN = (10_000, 10_000, 10_000, 10_000)
 
 STOP_LIMIT = {"exectype": Order.StopLimit}
 BUYS: list[tuple[str, Row, dict[str, Any], float | None]] = [
@@ -229,12 +228,3 @@ def test_protected_market_sale_is_not_sold_far_below_the_last_price() -> None:
     assert ran.fills == [(2, 1, 10_000)]
     assert ran.state("o") == "Expired"
 
-
-def test_protected_limit_stays_inside_the_daily_limits() -> None:
-    # Half the narrow band of a cheap ETF: 3 % through 100 won is below one tick.
-    ran = run_script(
-        daily([100, (100, 102, 99, 101), 100]),
-        {1: keep("o", "buy", size=1)},
-        market_orders="protected",
-    )
-    assert ran.placed[0].limit_price == 103
