@@ -98,7 +98,7 @@ class Portfolio(bt.Strategy):
         budget = self.p.position_size * self.broker.getvalue()
         size = whole_shares(self, data, budget)
         if size == 0:
-            skip_entry(self, data, "less than one share affordable")
+            skip_entry(self, data, "under_one_share")
             return False
         self.send(data, self.buy(data=data, size=size, reason=named(signals)))
         return data in self._working

@@ -304,12 +304,14 @@ def _run(
 ) -> dict[str, Any]:
     config = prepared.config
     name = config.strategy.class_.rpartition(":")[2]
+    merged = dump_config(config)
+    merged["strategy"]["params"] = _plain(prepared.params)
     interval = config.bars.length
     adjusted = config.data.adjusted
     return {
         "id": f"{started:%Y%m%d-%H%M%S}-{name}",
         "mode": "backtest",
-        "config": dump_config(config),
+        "config": merged,
         "config_hash": config_hash(config),
         "config_file": None if config.source is None else config.source.name,
         "project": str(config.root),
@@ -336,6 +338,12 @@ def _run(
         "warnings": warnings,
         "exit_state": "done",
     }
+
+
+def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters as JSON can hold them; an object becomes its name."""
+    plain = (str, int, float, bool, list, dict, type(None))
+    return {k: v if isinstance(v, plain) else repr(v) for k, v in params.items()}
 
 
 def _is_synthetic(prepared: Prepared) -> bool:

@@ -6,7 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from kisbt.app.strategies import check_params, load_strategy_class
+from kisbt.app.strategies import (
+    check_params,
+    load_strategy_class,
+    strategy_params,
+)
 from kisbt.candles.columns import PRICES, CandleColumns, Times
 from kisbt.candles.store import CandleStore
 from kisbt.config.load import resolve_universe
@@ -27,6 +31,7 @@ class Prepared:
     """A run ready to start.
 
     Attributes:
+        params: the class's defaults and what the configuration changes.
         instruments: those of the universe that have candles, in its order.
         candles: by symbol, warm-up included.
         off_grid: symbols whose prices were rescaled for splits.
@@ -99,7 +104,7 @@ def prepare(
         config=config,
         store=store,
         strategy_class=strategy_class,
-        params=config.strategy.params,
+        params={**strategy_params(strategy_class), **config.strategy.params},
         instruments=instruments,
         candles=traded,
         off_grid=off_grid,

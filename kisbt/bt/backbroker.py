@@ -40,6 +40,7 @@ from kisbt.bt.mapping import (
 )
 from kisbt.bt.market import (
     Market,
+    ends_with_session,
     instrument_of,
     market_value,
     on_grid,
@@ -120,6 +121,7 @@ class KrxBackBroker(BackBroker):
         self._lines: dict[Any, dict[Any, tuple[NamedLine, ...]]] = {}
         self._now = 0.0
         self._clocks: list[Any] = []
+        self._unlabelled: list[Any] = []
         self._quantity = 0
         self._slipped = 0.0
         if self._krx:
@@ -129,7 +131,9 @@ class KrxBackBroker(BackBroker):
     def start(self) -> None:
         """Begin a run."""
         super().start()
-        self._clocks = [feed.lines.datetime for feed in self.cerebro.datas]
+        feeds = self.cerebro.datas
+        self._unlabelled = [f for f in feeds if self._krx and ends_with_session(f)]
+        self._clocks = [f.lines.datetime for f in feeds if f not in self._unlabelled]
         if self._krx and (self.p.coc or self.p.coo):
             raise ConfigError(
                 _(
@@ -252,6 +256,11 @@ class KrxBackBroker(BackBroker):
             )
         standing = self._standing(feed, request.side, beside=self._group_of(oco))
         if parent is not None:
+            if not self._works(parent):
+                raise MarketRuleError(
+                    _("the order it belongs to has ended or was refused"),
+                    rule="bracket",
+                )
             # A bracket's exits sell what its parent has yet to buy.
             standing = replace(standing, free_cash=math.inf, sellable=None)
         prepared = sendable(request, standing)
@@ -397,15 +406,22 @@ class KrxBackBroker(BackBroker):
         self._guard.count_order(session, self._now)
         order.submit(self)
         self.notify(order)
-        self.submit(order, check=False)
-        if not order.alive():
-            placed.end_reason = _("the order it belongs to was refused")
-            self._book.remove(order)
+        if order.parent is not None and self._is_pending(order.parent):
+            # BackBroker would send the working parent once more.
+            self._pchildren[order.parent.ref].append(order)
+            self.transmit(order, check=False)
+        else:
+            self.submit(order, check=False)
         return order
 
     def _live_in(self, placed: PlacedOrder, session: date) -> None:
         placed.session = session
         placed.expires = self._market.close_number(session)
+
+    def _works(self, order: Any) -> bool:
+        """Return whether an order, or the one it is a copy of, can still fill."""
+        placed = self._book.get(order)
+        return placed is not None and bool(placed.order.alive())
 
     def _is_pending(self, order: Any) -> bool:
         return any(o is not None and o.ref == order.ref for o in self.pending)
@@ -415,13 +431,27 @@ class KrxBackBroker(BackBroker):
         for original in self.pending:
             if original is not None and original.ref == order.ref:
                 return bool(super().cancel(original, bracket))
-        for waiting in self._pchildren.values():
-            for child in waiting:
-                if child.ref == order.ref and child.status == Order.Submitted:
-                    waiting.remove(child)
-                    child.cancel()
-                    self.notify(child)
-                    return True
+        return self._krx and self._cancel_unsent(order)
+
+    def _cancel_unsent(self, order: Any) -> bool:
+        """Cancel a part of a bracket not yet sent; with the entry goes the rest."""
+        for parent_ref, waiting in list(self._pchildren.items()):
+            if parent_ref == order.ref:
+                ended = [part for part in waiting if part.status == Order.Submitted]
+                if ended:
+                    del self._pchildren[parent_ref]
+            else:
+                ended = [
+                    part
+                    for part in waiting
+                    if part.ref == order.ref and part.status == Order.Submitted
+                ]
+            for part in ended:
+                waiting.remove(part)
+                part.cancel()
+                self.notify(part)
+            if ended:
+                return True
         return False
 
     # Bars.
@@ -434,6 +464,7 @@ class KrxBackBroker(BackBroker):
             self._next_krx(before)
         else:
             super().next()
+            self._hold_back_children()
             self._book.forget_ended()
         if self._now >= self.p.record_from:
             positions_value = float(self._valuemkt)
@@ -459,6 +490,9 @@ class KrxBackBroker(BackBroker):
         for line in self._clocks:
             if line.lencount and line[0] > now:
                 now = line[0]
+        for feed in self._unlabelled:
+            if len(feed):
+                now = max(now, self._market.bar_end(feed))
         self._now = now
 
     def _activate(self, filled_at: float) -> None:
@@ -571,7 +605,7 @@ class KrxBackBroker(BackBroker):
             high,
             low,
             close,
-            closes_session=bar >= self._market.close_number(session),
+            closes_session=self._market.closes_session(feed, bar),
         )
         order.triggered = order.triggered or outcome.triggered
         if outcome.price is None:
@@ -636,7 +670,25 @@ class KrxBackBroker(BackBroker):
         done = int(order.executed.size - before)
         if done:
             self._record_fill(order, done, kwargs["price"])
+            if self._krx and order.alive():
+                self._cut_siblings(order, abs(done))
         return result
+
+    def _cut_siblings(self, order: Any, done: int) -> None:
+        """Take what one leg has filled off the legs it will cancel once complete."""
+        placed = self._book.get(order)
+        assert placed is not None
+        for other in self._book.live():
+            if other is placed or other.group != placed.group:
+                continue
+            left = int(abs(other.order.executed.remsize)) - done
+            if left > 0:
+                shrink(other.order, left)
+            elif self._is_pending(other.order):
+                self.pending.remove(other.order)
+                other.end_reason = _("another leg of its group has filled it")
+                other.order.cancel()
+                self.notify(other.order)
 
     def _record_fill(self, order: Any, size: int, price: float) -> None:
         feed = order.data
@@ -675,7 +727,7 @@ class KrxBackBroker(BackBroker):
         return float(info.commission(amount)), float(tax)
 
     def _ococheck(self, order: Any) -> None:
-        # A partial fill leaves the other legs: they are cut to what is held.
+        # A partial fill leaves the other legs; `_cut_siblings` cuts them.
         if not self._krx or not order.alive():
             super()._ococheck(order)
 

@@ -41,6 +41,22 @@ class Market:
             number = self._closes[session] = float(bt.date2num(close))
         return number
 
+    def bar_end(self, feed: Any) -> float:
+        """Return the date number at which the current bar of a feed is complete.
+
+        backtrader's own feeds label a day 00:00 or 23:59:59.999989; its candle is
+        complete when the session closes.
+        """
+        number = float(feed.lines.datetime[0])
+        if not ends_with_session(feed):
+            return number
+        day = session_of(number)
+        return self.close_number(day) if self._calendar.is_session(day) else number
+
+    def closes_session(self, feed: Any, bar: float) -> bool:
+        """Return whether the feed's current bar `bar` is the last of its session."""
+        return ends_with_session(feed) or bar >= self.close_number(session_of(bar))
+
     def coming_band(self, feed: Any, session: date) -> PriceBand | None:
         """Return the limits, in `session`, of an order made on the current bar."""
         if int(feed.lines.datetime[0]) == session.toordinal():
@@ -69,6 +85,12 @@ class Market:
             band,
             tolerance=tolerance,
         )
+
+
+def ends_with_session(feed: Any) -> bool:
+    """Return whether a feed has daily or longer bars without an END label."""
+    daily = feed._timeframe >= bt.TimeFrame.Days
+    return bool(daily and not isinstance(feed, CandleFeed))
 
 
 def session_of(number: float) -> date:

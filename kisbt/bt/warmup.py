@@ -5,6 +5,16 @@ from typing import Any
 _CALLS = ("next", "nextstart", "prenext")
 
 
+class Gate:
+    """Marks a class of `hold_until`; `_notify` of its object opens the gate.
+
+    Attributes:
+        first_bar: date number of the first bar of which the strategy hears.
+    """
+
+    first_bar = 0.0
+
+
 def hold_until(strategy_class: type[Any], first: float) -> type[Any]:
     """Return the class with a gate: no `next` before date number `first`.
 
@@ -16,8 +26,10 @@ def hold_until(strategy_class: type[Any], first: float) -> type[Any]:
         first: END of the first tradable bar; infinity never opens the gate.
     """
 
-    class Gated(strategy_class):
+    class Gated(strategy_class, Gate):
         """The user's strategy behind the gate."""
+
+        first_bar = first
 
         def _start(self) -> None:
             super()._start()

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kisbt.cli.common import Column, print_json, print_rows, progress, say, warn
-from kisbt.config.load import DEFAULT_CONFIG
+from kisbt.cli.common import DEFAULT_CONFIG, print_json, progress, say, warn
 from kisbt.errors import InputError
 from kisbt.text import _
 
@@ -64,7 +63,7 @@ def register(app: typer.Typer) -> None:
         epilog=_("Example: kisbt backtest configs/ma_rsi_bollinger.yaml"),
     )
     def backtest(
-        config: Annotated[Path, config_argument] = Path(DEFAULT_CONFIG),
+        config: Annotated[Path, config_argument] = DEFAULT_CONFIG,
         out: Annotated[Path | None, out_option] = None,
         data: Annotated[str, data_option] = "",
         first: Annotated[str, from_option] = "",
@@ -84,7 +83,7 @@ def register(app: typer.Typer) -> None:
         epilog=_("Example: kisbt run configs/ma_rsi_bollinger.yaml --mode backtest"),
     )
     def run(
-        config: Annotated[Path, config_argument] = Path(DEFAULT_CONFIG),
+        config: Annotated[Path, config_argument] = DEFAULT_CONFIG,
         mode: Annotated[
             str, typer.Option("--mode", metavar="MODE", help=_("backtest"))
         ] = "",
@@ -140,16 +139,11 @@ def run_and_show(
 
 def show_summary(done: "Backtest") -> None:
     """Print the headline numbers, then what the user should know."""
-    from kisbt.report.terminal import summary_lines, summary_title
+    from kisbt.cli.report import print_summary
 
     for text in done.result.run["warnings"]:
         warn(text)
-    say()
-    say(summary_title(done.summary))
-    rows = [
-        {"label": label, "value": value} for label, value in summary_lines(done.summary)
-    ]
-    print_rows(rows, [Column("label", ""), Column("value", "", right=True)])
+    print_summary(done.summary)
 
 
 def free_folder(run_id: str) -> Path:

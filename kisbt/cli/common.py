@@ -22,6 +22,9 @@ from kisbt.text import _
 if TYPE_CHECKING:
     from rich.console import Console
 
+DEFAULT_CONFIG = Path("configs") / "ma_rsi_bollinger.yaml"
+"""What runs when no configuration is named."""
+
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_INPUT = 2

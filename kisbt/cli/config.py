@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from kisbt.cli.common import EXIT_INPUT, EXIT_OK, note, print_json, say, warn
+from kisbt.cli.common import (
+    DEFAULT_CONFIG,
+    EXIT_INPUT,
+    EXIT_OK,
+    note,
+    print_json,
+    say,
+    warn,
+)
 from kisbt.text import _
 
 
@@ -31,7 +39,6 @@ def register(app: typer.Typer) -> None:
         json: Annotated[bool, typer.Option("--json", help=_("Print JSON."))] = False,
     ) -> int:
         from kisbt.app.config import check_config
-        from kisbt.config import DEFAULT_CONFIG
 
         source = config or DEFAULT_CONFIG
         found = check_config(source)
@@ -57,7 +64,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         json: Annotated[bool, typer.Option("--json", help=_("Print JSON."))] = False,
     ) -> None:
-        from kisbt.config import DEFAULT_CONFIG, config_hash, dump_config, load_config
+        from kisbt.config import config_hash, dump_config, load_config
 
         loaded = load_config(config or DEFAULT_CONFIG)
         values = dump_config(loaded)

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kisbt.cli.common import Column, print_json, print_rows, say
-from kisbt.config.load import DEFAULT_CONFIG
+from kisbt.cli.common import DEFAULT_CONFIG, Column, print_json, print_rows, say
 from kisbt.errors import InputError
 from kisbt.text import _
 
@@ -28,7 +27,7 @@ def register(app: typer.Typer) -> None:
         day: Annotated[str, typer.Argument(metavar="DATE", help=_("A session."))],
         config: Annotated[
             Path, typer.Option("--config", metavar="CONFIG", help=_("Configuration."))
-        ] = Path(DEFAULT_CONFIG),
+        ] = DEFAULT_CONFIG,
         as_json: Annotated[
             bool, typer.Option("--json", help=_("Print as JSON."))
         ] = False,

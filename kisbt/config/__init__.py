@@ -1,7 +1,6 @@
 """All pydantic models and the loader of configuration files."""
 
 from kisbt.config.load import (
-    DEFAULT_CONFIG,
     load_config,
     project_root,
     read_universe_file,
@@ -16,7 +15,6 @@ from kisbt.config.schema import (
 )
 
 __all__ = [
-    "DEFAULT_CONFIG",
     "Config",
     "config_hash",
     "dump_config",

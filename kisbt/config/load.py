@@ -14,9 +14,6 @@ from kisbt.errors import ConfigError, InputError
 from kisbt.model.instrument import Instrument, Product, parse_symbol
 from kisbt.text import _
 
-DEFAULT_CONFIG = Path("configs") / "ma_rsi_bollinger.yaml"
-"""What a command reads when no file is named."""
-
 CONFIGS_FOLDER = "configs"
 """A file in a folder of this name belongs to the project one level up."""
 

@@ -140,7 +140,7 @@ def write_text(path: Path, text: str) -> None:
     part = _part(path.parent, path.name)
     try:
         with _storage(path):
-            part.write_bytes(text.encode())
+            part.write_bytes(_encoded(text))
             part.replace(path)
     except BaseException:
         with suppress(OSError):
@@ -190,15 +190,6 @@ def read_run(folder: Path) -> RunResult:
     )
 
 
-def read_summary(folder: Path) -> Summary:
-    """Read summary.json of a run folder.
-
-    Raises:
-        InputError: it is missing or damaged.
-    """
-    return _read_json(folder / "summary.json")
-
-
 def _write_files(
     result: RunResult,
     part: Path,
@@ -224,15 +215,19 @@ def _write_files(
         if PurePath(name).name != name:
             raise ValueError(f"extra file {name!r}: expected a plain file name")
         (part / name).write_bytes(
-            content.encode() if isinstance(content, str) else content
+            _encoded(content) if isinstance(content, str) else content
         )
     _write_json(part / "run.json", run)
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps(_plain(content), ensure_ascii=False, indent=2, allow_nan=False)
-    # A file name that is no valid text leaves lone surrogates: JSON can escape them.
-    path.write_bytes((text + "\n").encode(errors="backslashreplace"))
+    path.write_bytes(_encoded(text + "\n"))
+
+
+def _encoded(text: str) -> bytes:
+    """Return UTF-8; lone surrogates, as of an odd file name, become escapes."""
+    return text.encode(errors="backslashreplace")
 
 
 def _plain(value: Any) -> Any:

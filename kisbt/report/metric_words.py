@@ -381,7 +381,7 @@ def _cost_notes() -> dict[str, MetricNote]:
             signed=True,
         ),
         "costs_of_profit": MetricNote(
-            label=_("Costs of profit before costs"),
+            label=_("Costs of profit"),
             formula=_("all costs ÷ profit before costs; none without a profit"),
             unit=Unit.PERCENT,
         ),

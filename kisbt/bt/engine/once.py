@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from backtrader.lineroot import LineMultiple
 from backtrader.linebuffer import LineActions
 from backtrader.lineiterator import LineIterator
 from backtrader.lineseries import LineSeries
@@ -26,7 +25,7 @@ def _once(item: Any) -> None:
         item._once()
         return
     bars = item._clock.buflen()
-    if isinstance(item, LineMultiple):
+    if isinstance(item, LineIterator):
         _once_of_iterator(item, bars)
     else:
         _make_room([item], bars)
@@ -39,12 +38,8 @@ def _is_stock(item: Any) -> bool:
     """Return whether the class left the steps before `once` as they are."""
     kind = type(item)
     if isinstance(item, LineIterator):
-        return (
-            kind._once is LineIterator._once and kind.forward is LineSeries.forward
-        )
-    return (
-        kind._once is LineActions._once and kind.forward is LineActions.forward
-    )
+        return kind._once is LineIterator._once and kind.forward is LineSeries.forward
+    return kind._once is LineActions._once and kind.forward is LineActions.forward
 
 
 def _once_of_iterator(item: Any, bars: int) -> None:
@@ -54,7 +49,10 @@ def _once_of_iterator(item: Any, bars: int) -> None:
     for indicator in indicators:
         _once(indicator)
     for observer in observers:
-        observer.forward(size=item.buflen())
+        if type(observer).forward is LineSeries.forward:
+            _make_room(observer.lines.lines, item.buflen())
+        else:
+            observer.forward(size=item.buflen())
     for group in (item.datas, indicators, observers):
         for part in group:
             part.home()

@@ -40,9 +40,7 @@ def window_sums(values: Floats, period: int) -> Floats | None:
     return _finite_window_sums(values, period)
 
 
-def columns_sum(
-    columns: Callable[[], Iterable[Floats]], count: int
-) -> Floats | None:
+def columns_sum(columns: Callable[[], Iterable[Floats]], count: int) -> Floats | None:
     """Return `math.fsum` of the `count` values that stand in one row.
 
     Args:

@@ -259,7 +259,8 @@ function startEquity() {
 
 // Candles.
 const symbolPlot = $("symbol-plot");
-const CANDLES = 900;
+// A candle or volume bar narrower than this vanishes between two pixels.
+const CANDLE_PX = 2;
 const texts = new Map();
 const unpacked = new Map();
 let shown = null, view = null, drawn = null, turn = 0;
@@ -339,7 +340,8 @@ function drawSymbol() {
   const chart = shown && shown.chart;
   if (!chart) return Promise.resolve();
   const span = Math.max(5, view[1] - view[0]);
-  const size = Math.max(1, Math.ceil(span / CANDLES));
+  const room = Math.max(100, (symbolPlot.clientWidth - 90) / CANDLE_PX);
+  const size = Math.max(1, Math.ceil(span / room));
   const from = Math.max(0, Math.floor((view[0] - span) / size) * size);
   const to = Math.min(chart.n, Math.ceil((view[1] + span) / size) * size);
   drawn = { from, to, size };
@@ -355,7 +357,7 @@ function drawSymbol() {
     increasing: { line: { color: look.up, width: 1 }, fillcolor: look.up },
     decreasing: { line: { color: look.down, width: 1 }, fillcolor: look.down },
   }, {
-    type: "bar", x: c.x, y: c.volume, yaxis: "y2", marker: { color: c.color, line: { width: 0 } }, width: size * 0.72,
+    type: "bar", x: c.x, y: c.volume, yaxis: "y2", marker: { color: c.color, line: { width: 0 } }, width: size > 1 ? size : 0.8,
     hoverinfo: "none", showlegend: false, name: words.volume,
   }];
   const at = [];
@@ -376,7 +378,7 @@ function drawSymbol() {
       type: "scatter", mode: "markers", x: mine.map((f) => f.at), y: mine.map((f) => f.price),
       name: buy ? words.buy : words.sell, hoverinfo: "text", hovertemplate: "%{text}<extra></extra>",
       text: mine.map((f) => `${when(f.minute)}<br>${buy ? words.buy : words.sell} ${number.format(f.quantity)} × ${price(f.price)}${f.reason ? `<br>${plain(f.reason)}` : ""}`),
-      marker: { symbol: buy ? "triangle-up" : "triangle-down", size: 12, color: buy ? look.up : look.down, line: { color: look.panel, width: 1.5 } },
+      marker: { symbol: buy ? "triangle-up" : "triangle-down", size: span > 500 ? 8 : 12, color: buy ? look.up : look.down, line: { color: look.panel, width: 1.5 } },
     });
   }
   const axes = {}, shapes = [], annotations = [];

@@ -42,6 +42,15 @@ def test_a_report_without_candles_says_why(stored: Path) -> None:
     assert made.path.is_file()
 
 
+def test_candles_that_have_changed_are_not_drawn(stored: Path) -> None:
+    def charts_of(_result: RunResult) -> Mapping[str, SymbolChart]:
+        return make_run(symbols=2, bars=80, seed=8)[1]
+
+    made = make_report(stored, "en", charts_of=charts_of)
+    assert "990001 on 2010-02-01 are not those of the run" in made.warning
+    assert 'class="chart"' not in made.path.read_text(encoding="utf-8")
+
+
 def test_a_run_is_found_by_path_and_by_name(stored: Path) -> None:
     assert find_run(str(stored)) == stored
     assert find_run("one", stored.parent) == stored

@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 from backtrader import Order
 
-from tests.helpers.market import both, cancel, daily, from_nine, keep, minutes, run_script
+from tests.helpers.market import (
+    both,
+    cancel,
+    daily,
+    from_nine,
+    keep,
+    minutes,
+    run_script,
+)
 
 STOP = {"exectype": Order.Stop}
 LIMIT = {"exectype": Order.Limit}
@@ -302,3 +310,41 @@ def test_exit_of_an_entry_that_ended_is_refused() -> None:
         },
     )
     assert ran.state("late") == "Rejected"
+
+
+def test_exit_may_join_an_entry_that_already_works() -> None:
+    session = from_nine(
+        10_000, CALM, (9_000, 9_050, 8_950, 9_000), CALM, (10_000, 10_000, 8_600, 8_700)
+    )
+    ran = run_script(
+        minutes([session]),
+        {
+            1: keep("main", "buy", size=5, price=9_000, **LIMIT),
+            2: keep("stop", "sell", size=5, price=8_700, parent="main", **STOP),
+        },
+    )
+    assert ran.fills == [(3, 5, 9_000), (5, -5, 8_700)]
+    assert ran.states("main") == ["Submitted", "Accepted", "Completed"]
+
+
+def test_leg_smaller_than_what_the_other_filled_is_cancelled() -> None:
+    session = from_nine(
+        10_000,
+        10_000,
+        (10_000, 10_500, 10_000, 10_400, 30),
+        (10_400, 10_400, 9_600, 9_700),
+    )
+    ran = run_script(
+        minutes([session]),
+        {
+            1: keep("in", "buy", size=50),
+            2: both(
+                keep("stop", "sell", size=3, price=9_700, **STOP),
+                keep("limit", "sell", size=5, price=10_500, oco="stop", **LIMIT),
+            ),
+        },
+        volume_share=0.1,
+    )
+    assert ran.fills[1:] == [(3, -3, 10_500)]
+    assert ran.state("stop") == "Canceled"
+    assert ran.state("limit") == "Expired" or ran.state("limit") == "Partial"

@@ -227,4 +227,3 @@ def test_protected_market_sale_is_not_sold_far_below_the_last_price() -> None:
     )
     assert ran.fills == [(2, 1, 10_000)]
     assert ran.state("o") == "Expired"
-

@@ -294,3 +294,11 @@ def test_books_of_the_made_up_run_balance(result: RunResult) -> None:
     )
     held = sum(position.unrealised_pnl for position in result.open_positions)
     assert result.equity.equity[-1] == pytest.approx(CASH + realised + held - paid)
+
+
+def test_a_name_that_is_no_text_does_not_lose_the_run(
+    result: RunResult, tmp_path: Path
+) -> None:
+    odd = replace(result, run={**result.run, "project": "/home/\udcff"})
+    folder = write_run(odd, tmp_path / "run", extra_files={"report.html": "\udcff"})
+    assert read_run(folder).run["project"] == "/home/\udcff"
