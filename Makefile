@@ -7,13 +7,14 @@ TEST_STAMP := $(VENV)/.installed-test
 # Two workers at most: each imports pandas and plotly.
 WORKERS ?= 2
 
-.PHONY: demo test lint bench clean help
+.PHONY: demo test lint bench messages clean help
 
 help:
-	@echo "make demo    backtest of the bundled sample, with its report"
-	@echo "make test    every check: ruff, mypy, import-linter, pytest"
-	@echo "make bench   speed and memory budgets"
-	@echo "make clean   remove the environment and everything generated"
+	@echo "make demo      backtest of the bundled sample, with its report"
+	@echo "make test      every check: ruff, mypy, import-linter, pytest"
+	@echo "make bench     speed and memory budgets"
+	@echo "make messages  collect the texts into the catalogues and compile them"
+	@echo "make clean     remove the environment and everything generated"
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, found " + sys.version)'
@@ -41,6 +42,17 @@ test: lint
 
 bench: $(TEST_STAMP)
 	$(BIN)/pytest tests/bench -m bench -s
+
+# Both the catalogue and its compiled form are committed. Then fill in the empty
+# msgstr of kisbt/locale/*/LC_MESSAGES/kisbt.po and run it again.
+messages: $(TEST_STAMP)
+	@mkdir -p build
+	$(BIN)/pybabel -q extract --mapping-file=babel.cfg --add-location=file --sort-by-file \
+		--project=kisbt --output-file=build/kisbt.pot kisbt
+	$(BIN)/pybabel -q update --domain=kisbt --input-file=build/kisbt.pot \
+		--output-dir=kisbt/locale --width=88 --no-fuzzy-matching --ignore-obsolete \
+		--ignore-pot-creation-date
+	$(BIN)/pybabel -q compile --domain=kisbt --directory=kisbt/locale --statistics
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info runs demo .bench .coverage* htmlcov

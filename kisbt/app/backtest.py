@@ -15,6 +15,7 @@ import kisbt
 from kisbt.app.prepare import Prepared, prepare
 from kisbt.app.strategies import error_place
 from kisbt.bt.backbroker import KrxBackBroker
+from kisbt.bt.engine.cerebro import FastCerebro
 from kisbt.bt.feed import CandleFeed, datetime_numbers
 from kisbt.bt.result import (
     Times,
@@ -30,7 +31,7 @@ from kisbt.candles.columns import CandleColumns
 from kisbt.clock import Clock, SystemClock
 from kisbt.config.load import load_config
 from kisbt.config.schema import Config, RiskConfig, config_hash, dump_config
-from kisbt.errors import KisbtError, MissingCandles, StrategyError
+from kisbt.errors import InputError, KisbtError, MissingCandles, StrategyError
 from kisbt.model.result import Curve, RunResult
 from kisbt.orders.risk import RiskLimits
 from kisbt.report.charts import ChartLine, SymbolChart
@@ -40,6 +41,8 @@ from kisbt.text import _, current_language
 
 if TYPE_CHECKING:
     import pandas as pd
+
+ENGINES = ("auto", "fast", "plain")
 
 # Called with (bars done, bars in all).
 Progress = Callable[[int, int], None]
@@ -109,6 +112,7 @@ def backtest(
     strategy: type[bt.Strategy] | None = None,
     progress: Progress | None = None,
     clock: Clock | None = None,
+    engine: str = "auto",
 ) -> Backtest:
     """Run a backtest; nothing is written.
 
@@ -117,6 +121,9 @@ def backtest(
         strategy: a class, in place of the one the configuration names.
         progress: told how far the run is.
         clock: for the times in run.json.
+        engine: ``auto`` or ``fast`` for the fast engine, which leaves a run it
+            cannot take to the plain one and says so; ``plain`` for backtrader's
+            own loop. Results are the same to the last bit.
 
     Raises:
         ConfigError, DataError: the input is wrong; says what to do.
@@ -130,9 +137,11 @@ def backtest(
     elif named:
         config = load_config(dump_config(config), overrides=named, root=config.root)
     prepared = prepare(config, strategy=strategy)
-    cerebro, feeds = build_cerebro(prepared, on_bar=_counter(progress, prepared.bars))
+    cerebro, feeds = build_cerebro(
+        prepared, on_bar=_counter(progress, prepared.bars), engine=engine
+    )
     ran = run_cerebro(cerebro)
-    result = _result(prepared, cerebro.broker, feeds, started, time_source.now())
+    result = _result(prepared, cerebro, feeds, started, time_source.now())
     return Backtest(
         result=result,
         summary=summarise(result),
@@ -145,6 +154,7 @@ def build_cerebro(
     *,
     first: float | None = None,
     on_bar: Callable[[float], None] | None = None,
+    engine: str = "auto",
 ) -> tuple[bt.Cerebro, dict[str, CandleFeed]]:
     """Return a Cerebro ready to run, and its feeds by symbol.
 
@@ -153,11 +163,21 @@ def build_cerebro(
         first: date number of the first bar on which the strategy is called;
             that of `prepared` if None.
         on_bar: called with the date number of each bar.
+        engine: as in `backtest`.
+
+    Raises:
+        InputError: no engine of that name.
     """
+    if engine not in ENGINES:
+        raise InputError(
+            _("engine {found!r}: expected one of {names}").format(
+                found=engine, names=", ".join(ENGINES)
+            )
+        )
     config = prepared.config
     gate = float(datetime_numbers(np.array([prepared.first]))[0])
     broker = config.broker
-    cerebro = bt.Cerebro(stdstats=False)
+    cerebro = (bt.Cerebro if engine == "plain" else FastCerebro)(stdstats=False)
     cerebro.setbroker(
         KrxBackBroker(
             cash=float(config.capital),
@@ -229,7 +249,7 @@ def charts_of(result: RunResult) -> Mapping[str, SymbolChart]:
     config = load_config(
         run["config"],
         overrides={"strategy.params_file": None},
-        root=Path(run["project"]),
+        root=Path(run.get("project") or "."),
     )
     prepared = prepare(config)
     cerebro, feeds = build_cerebro(prepared, first=float("inf"))
@@ -275,18 +295,27 @@ def _strategy_error(error: Exception, broker: KrxBackBroker) -> StrategyError:
 
 def _result(
     prepared: Prepared,
-    broker: KrxBackBroker,
+    cerebro: bt.Cerebro,
     feeds: Mapping[str, CandleFeed],
     started: datetime,
     ended: datetime,
 ) -> RunResult:
     times = Times()
-    recorder = broker.recorder
+    recorder = cerebro.broker.recorder
     trades, held = round_trips(recorder, feeds, times)
     warnings = list(prepared.warnings)
+    engine, fallback = _engine_of(cerebro)
+    if fallback is not None:
+        warnings.append(
+            _("the plain engine ran, which is slower: {reason}").format(reason=fallback)
+        )
     benchmark = _benchmark(prepared, warnings)
     return RunResult(
-        run=_run(prepared, started, ended, warnings),
+        run={
+            **_run(prepared, started, ended, warnings),
+            "engine": engine,
+            "engine_fallback": fallback,
+        },
         instruments=dict(prepared.instruments),
         orders=order_rows(recorder, times),
         fills=fill_rows(recorder, times),
@@ -297,6 +326,13 @@ def _result(
         benchmark=benchmark,
         buy_and_hold=_buy_and_hold(prepared),
     )
+
+
+def _engine_of(cerebro: bt.Cerebro) -> tuple[str, str | None]:
+    """Return which engine ran, and why it was not the fast one where that was asked."""
+    if isinstance(cerebro, FastCerebro):
+        return cerebro.engine, cerebro.fallback
+    return "plain", None
 
 
 def _run(
@@ -325,8 +361,6 @@ def _run(
         ),
         "starting_cash": config.capital,
         "starting_positions": {},
-        "engine": "plain",
-        "engine_fallback": None,
         "started": started.isoformat(timespec="seconds"),
         "ended": ended.isoformat(timespec="seconds"),
         "first_session": str(prepared.first.astype("datetime64[D]")),

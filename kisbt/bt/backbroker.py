@@ -234,7 +234,7 @@ class KrxBackBroker(BackBroker):
                     prepared, asked.get("price")
                 )
             asked["valid"] = session_validity(asked.get("valid"))
-        order = _order(side, owner, feed, size, asked)
+        order = _order(self._make_order, side, owner, feed, size, asked)
         self._ocoize(order, oco)
         placed = self._write_down(order, request, prepared, owner, refusal)
         if refusal is not None:
@@ -244,6 +244,9 @@ class KrxBackBroker(BackBroker):
         if prepared is None:
             return self.submit(order, check=check)
         return self._accept(order, placed, prepared)
+
+    def _make_order(self, kind: Any, **asked: Any) -> Any:
+        return kind(**asked)
 
     def _checked(
         self, request: OrderRequest, feed: Any, *, parent: Any, oco: Any
@@ -783,10 +786,11 @@ _ORDER_ARGUMENTS = frozenset(
 
 
 def _order(
-    side: Side, owner: Any, feed: Any, size: float, asked: dict[str, Any]
+    make: Any, side: Side, owner: Any, feed: Any, size: float, asked: dict[str, Any]
 ) -> Any:
     """Build backtrader's order; what is no argument of it becomes its info."""
-    order = _CLASSES[side](
+    order = make(
+        _CLASSES[side],
         owner=owner,
         data=feed,
         size=abs(size),

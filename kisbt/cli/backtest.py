@@ -39,6 +39,12 @@ def register(app: typer.Typer) -> None:
         "--report/--no-report", help=_("Write report.html into the run folder.")
     )
 
+    engine_option = typer.Option(
+        "--engine",
+        metavar="ENGINE",
+        help=_("auto, fast or plain: backtrader's own loop; results are the same."),
+    )
+
     @app.command(
         name="demo",
         help=_("Backtest the house strategy on the bundled synthetic candles."),
@@ -70,12 +76,19 @@ def register(app: typer.Typer) -> None:
         last: Annotated[str, to_option] = "",
         settings: Annotated[list[str] | None, set_option] = None,
         report: Annotated[bool, report_option] = True,
+        engine: Annotated[str, engine_option] = "auto",
         as_json: Annotated[bool, json_option] = False,
     ) -> None:
         overrides = parse_settings(settings or [])
         overrides |= _given({"data.path": data, "data.from": first, "data.to": last})
         overrides["mode"] = "backtest"
-        run_and_show(_load(config, overrides), out, as_json=as_json, with_report=report)
+        run_and_show(
+            _load(config, overrides),
+            out,
+            as_json=as_json,
+            with_report=report,
+            engine=engine,
+        )
 
     @app.command(
         name="run",
@@ -116,6 +129,7 @@ def run_and_show(
     *,
     as_json: bool = False,
     with_report: bool = True,
+    engine: str = "auto",
 ) -> "Backtest":
     """Run a backtest, write its folder and print the summary."""
     from kisbt.app.backtest import backtest
@@ -123,7 +137,9 @@ def run_and_show(
 
     check_target(out if out is not None else Path("runs") / "new")
     with progress(_("Backtest"), 100) as advance:
-        done = backtest(config, progress=lambda at, of: advance(at * 100 // of))
+        done = backtest(
+            config, progress=lambda at, of: advance(at * 100 // of), engine=engine
+        )
     folder = out if out is not None else free_folder(done.result.run["id"])
     with progress(_("Writing the run folder")):
         done.save(folder, with_report=with_report)

@@ -85,7 +85,11 @@ def _invoke(app: "typer.Typer", arguments: list[str]) -> int:
     import typer
     from typer.main import get_command
 
+    from kisbt.cli.words import shows_help, translate_help, usage_problem
+
     command = get_command(app)
+    if shows_help(command, arguments):
+        translate_help(command)
     try:
         result = command.main(arguments, prog_name="kisbt", standalone_mode=False)
     except typer.Abort as error:
@@ -103,7 +107,7 @@ def _invoke(app: "typer.Typer", arguments: list[str]) -> int:
         path = context.command_path if context is not None else "kisbt"
         raise InputError(
             _("{problem} See: {path} --help").format(
-                problem=_with_stop(error.format_message()), path=path
+                problem=usage_problem(error.format_message()), path=path
             )
         ) from error
     if result == EXIT_INTERRUPTED:  # how typer answers Ctrl-C
@@ -111,14 +115,11 @@ def _invoke(app: "typer.Typer", arguments: list[str]) -> int:
     return result if isinstance(result, int) else EXIT_OK
 
 
-def _with_stop(text: str) -> str:
-    text = " ".join(text.split())
-    return text if text.endswith((".", "?", "!")) else f"{text}."
-
-
 def build_app() -> "typer.Typer":
     """Return the application with every command; words in the language in force."""
     import typer
+
+    from kisbt.cli.words import HELP_OPTIONS
 
     app = typer.Typer(
         name="kisbt",
@@ -127,7 +128,7 @@ def build_app() -> "typer.Typer":
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": list(HELP_OPTIONS)},
     )
 
     @app.callback()

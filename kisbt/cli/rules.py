@@ -199,4 +199,5 @@ def _won(value: Any) -> str:
 
 
 def _percent(rate: Fraction) -> str:
-    return f"{float(rate * 100):.7f}".rstrip("0").rstrip(".") + " %"
+    number = f"{float(rate * 100):.7f}".rstrip("0").rstrip(".")
+    return _("{number} %").format(number=number)

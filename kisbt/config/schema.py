@@ -512,7 +512,7 @@ def sizing_conflicts(config: Config) -> list[str]:
             if limit is not None and size * 100 > limit + 1e-9:
                 found.append(
                     _(
-                        "strategy.params.position_size {size:g} is {percent:g} % of "
+                        "strategy.params.position_size {size:g} is {percent:g} per cent of "
                         "equity, above risk.{key} {limit:g} %: every entry would be "
                         "refused; lower one or raise the other"
                     ).format(size=size, percent=size * 100, key=key, limit=limit)

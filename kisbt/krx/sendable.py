@@ -155,12 +155,18 @@ def _on_grid(price: float | None, side: Side, standing: Standing) -> int | None:
             rule="price",
         )
     rounded = round_down_to_tick if side is Side.BUY else round_up_to_tick
-    return rounded(
+    sent = rounded(
         price,
         market=standing.instrument.market,
         product=standing.instrument.product,
         session=standing.session,
     )
+    if sent == 0:
+        raise MarketRuleError(
+            _("price {found}: expected at least one price step").format(found=price),
+            rule="price",
+        )
+    return sent
 
 
 def _protected_limit(side: Side, standing: Standing) -> int | None:

@@ -26,7 +26,7 @@ CASH = 100_000_000.0
 Feeds = Mapping[str, CandleColumns]
 
 
-def make_candles(  # noqa: PLR0913
+def make_candles(
     bars: int,
     seed: int,
     *,
@@ -65,7 +65,9 @@ def make_candles(  # noqa: PLR0913
     keep = rng.random(bars) >= gaps
     keep[:late] = False
     return CandleColumns(
-        end[keep], *((x * factor)[keep] for x in (open_, high, low, close)), amount[keep]
+        end[keep],
+        *((x * factor)[keep] for x in (open_, high, low, close)),
+        amount[keep],
     )
 
 
@@ -230,8 +232,7 @@ def _now(strategy: Any) -> list[Any]:
     found = []
     for item in strategy._lineiterators[LineIterator.IndType]:
         lines = item.lines if isinstance(item, LineIterator) else [item]
-        for line in lines:
-            found.append((len(line), _clean(line[0]) if len(line) else None))
+        found += [(len(x), _clean(x[0]) if len(x) else None) for x in lines]
     return [feeds, found]
 
 
@@ -246,26 +247,23 @@ def _fields(item: Any, *skip: str) -> dict[str, Any]:
     return {k: _clean(v) for k, v in vars(item).items() if k not in skip}
 
 
+_LINKS = ("created", "executed", "params", "p", "comminfo", "broker", "data", "owner")
+_NAMED = ("owner", "data", "parent", "oco")
+
+
 def _order(order: Any) -> dict[str, Any]:
-    fields = _fields(
-        order, "created", "executed", "params", "p", "comminfo", "broker", "data", "owner"
-    )
-    fields |= {
-        name: _clean(getattr(order, name))
-        for name, _default in order.params._getitems()
-        if name not in ("owner", "data", "parent", "oco")
-    }
-    fields["params"] = {
-        name: _clean(getattr(order.params, name))
-        for name, _default in order.params._getitems()
-        if name not in ("owner", "data", "parent", "oco")
-    }
+    names = [name for name, _default in order.params._getitems() if name not in _NAMED]
+    fields = _fields(order, *_LINKS, *_NAMED)
+    fields |= {name: _clean(getattr(order, name)) for name in names}
+    fields |= {f"p.{name}": _clean(getattr(order.params, name)) for name in names}
+    for name in ("created", "executed"):
+        part = getattr(order, name)
+        fields |= {f"{name}.{k}": v for k, v in _fields(part, "exbits").items()}
+        fields[f"{name}.bits"] = [_fields(bit) for bit in part.exbits]
+        fields[f"{name}.pending"] = [_fields(bit) for bit in part.getpending()]
     fields["feed"] = order.data._name
     fields["parent"] = order.parent.ref if order.parent is not None else None
-    for part in (order.created, order.executed):
-        fields |= {f"{len(fields)}.{k}": v for k, v in _fields(part, "exbits").items()}
-        fields[f"bits{len(fields)}"] = [_fields(bit) for bit in part.exbits]
-        fields[f"pending{len(fields)}"] = [_fields(b) for b in part.getpending()]
+    fields["oco"] = order.oco
     fields["kind"] = type(order).__name__
     fields["alive"] = order.alive()
     fields["text"] = str(order.info)
@@ -286,7 +284,9 @@ def _all_lines(item: Any, path: str) -> Iterator[tuple[str, Any]]:
     yield from _own_lines(item, path)
     for kind, group in getattr(item, "_lineiterators", {}).items():
         for number, part in enumerate(group):
-            yield from _all_lines(part, f"{path}.{kind}.{number}{type(part).__name__}")
+            # backtrader numbers the classes of couplers as it makes them.
+            name = type(part).__name__.rstrip("0123456789")
+            yield from _all_lines(part, f"{path}.{kind}.{number}{name}")
 
 
 def _own_lines(item: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -296,7 +296,6 @@ def _own_lines(item: Any, path: str) -> Iterator[tuple[str, Any]]:
             f"{path}.{number}",
             (_bits(np.array(line.array)), line.idx, line._idx, line.lencount),
         )
-        assert type(line).__name__ == type(line).__mro__[0].__name__
 
 
 def _bits(values: Any) -> bytes:
@@ -335,12 +334,10 @@ def _placed(placed: Any) -> str:
         [
             getattr(placed, name)
             for name in placed.__dataclass_fields__
-            if name not in ("order",)
+            if name != "order"
         ]
     )
 
 
 def _fields_of_position(held: Any) -> list[Any]:
-    return sorted(
-        (name, str(_clean(value))) for name, value in vars(held).items()
-    )
+    return sorted((name, str(_clean(value))) for name, value in vars(held).items())

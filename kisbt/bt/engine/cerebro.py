@@ -7,6 +7,7 @@ from typing import Any
 
 import backtrader as bt
 
+from kisbt.bt.engine.brokers import lean_broker
 from kisbt.bt.engine.loop import Loop
 from kisbt.bt.engine.once import compute_all
 from kisbt.bt.engine.plan import NotPossible, check_options, make_plan
@@ -49,7 +50,7 @@ class FastCerebro(bt.Cerebro):
             return
         loop = Loop(self, runstrats, plan)
         try:
-            with _rare_collections():
+            with _rare_collections(), lean_broker(self._broker, self.datas):
                 loop.run()
         finally:
             loop.restore()
@@ -65,8 +66,19 @@ class FastCerebro(bt.Cerebro):
                 del strategy._once, strategy.reset
 
     def _runnext(self, runstrats: list[Any]) -> None:
-        self._fall_back(_("the feeds are not loaded in one go"))
+        self._fall_back(self._why_bar_by_bar())
         super()._runnext(runstrats)
+
+    def _why_bar_by_bar(self) -> str:
+        if self._exactbars:
+            return _("Cerebro({name}=...) is set").format(name="exactbars")
+        if self._doreplay:
+            return _("a feed is replayed")
+        if self._dolive or self.p.live:
+            return _("a feed is live")
+        if not self.p.runonce or not self.p.preload:
+            return _("Cerebro(runonce=False) or Cerebro(preload=False) is set")
+        return _("an indicator has to be computed bar by bar")
 
     def _runonce_old(self, runstrats: list[Any]) -> None:
         self._fall_back(_("Cerebro({name}=...) is set").format(name="oldsync"))

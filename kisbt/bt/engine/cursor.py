@@ -5,8 +5,10 @@ its position from a cell: a list ``[position, position of the time below, time]`
 shared by all lines of one calendar. Moving the cell moves them all.
 """
 
+from datetime import datetime, timedelta
 from typing import Any
 
+import backtrader as bt
 from backtrader.feed import AbstractDataBase, DataClone
 from backtrader.lineseries import LineSeries
 
@@ -18,9 +20,23 @@ _POSITION, _TIME_OF, _TIME = range(3)
 _TICKS = ("open", "high", "low", "close", "volume", "openinterest")
 
 
+_TIMES_OF_DAY: dict[float, timedelta] = {}
+
+
 def new_cell() -> Cell:
     """Return a cell before the first bar."""
     return [-1, None, None]
+
+
+def _moment(number: float) -> datetime:
+    """Return `bt.num2date(number)`; the time of day is worked out once."""
+    day = int(number)
+    since_midnight = _TIMES_OF_DAY.get(number - day)
+    midnight = datetime.fromordinal(day)
+    if since_midnight is None:
+        since_midnight = bt.num2date(number) - midnight
+        _TIMES_OF_DAY[number - day] = since_midnight
+    return midnight + since_midnight
 
 
 class CursorLine:
@@ -42,12 +58,11 @@ class CursorLine:
         return self.array[end - size : end]  # type: ignore[attr-defined]
 
     def datetime(self, ago: int = 0, tz: Any = None, naive: bool = True) -> Any:
-        line: Any = super()
         if ago or tz is not None or self._tz is not None:  # type: ignore[attr-defined]
-            return line.datetime(ago, tz, naive)
+            return super().datetime(ago, tz, naive)  # type: ignore[misc]
         cell: Cell = self._cell  # type: ignore[attr-defined]
         if cell[_TIME_OF] != cell[_POSITION]:
-            cell[_TIME] = line.datetime()
+            cell[_TIME] = _moment(self.array[cell[_POSITION]])  # type: ignore[attr-defined]
             cell[_TIME_OF] = cell[_POSITION]
         return cell[_TIME]
 

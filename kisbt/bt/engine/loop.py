@@ -9,6 +9,7 @@ import numpy as np
 from backtrader.lineiterator import LineIterator
 
 from kisbt.bt.engine.cursor import Cell, Cursors, new_cell
+from kisbt.bt.engine.orders import deliver
 from kisbt.bt.engine.plan import Calendar, Moves, Plan
 from kisbt.bt.warmup import Gate
 
@@ -67,11 +68,15 @@ class Loop:
                     return
 
     def _deliver(self, broker: Any) -> None:
-        while (order := broker.get_notification()) is not None:
+        while broker.notifs:
+            order = broker.get_notification()
             owner = order.owner
             if owner is None:
                 owner = self._strategies[0]
-            owner._addnotification(order, quicknotify=False)
+            if type(owner)._addnotification is bt.Strategy._addnotification:
+                deliver(owner, order)
+            else:
+                owner._addnotification(order, quicknotify=False)
 
 
 class _Positions:
@@ -125,6 +130,7 @@ class _Runner:
         self._others = [x.array for x in strategy.lines.lines if x is not own]
         self._left = _bars_left(strategy, plan)
         self._gate, self._tells = _who_is_told(strategy, plan)
+        self._all_analyzers = [*strategy.analyzers, *strategy._slave_analyzers]
         self._analyzers = [a for a in strategy.analyzers if _has_steps(a)]
         self._observes = bool(strategy._lineiterators[LineIterator.ObsType])
 
@@ -138,13 +144,10 @@ class _Runner:
         self._add_time(now)
         for values in self._others:
             values.append(_NAN)
-        if (
-            self._tells
-            or strategy._orderspending
-            or strategy._tradespending
-            or step == self._gate
-        ):
+        if self._tells or step == self._gate:
             strategy._notify()
+        elif strategy._orderspending or strategy._tradespending:
+            self._tell()
         left = strategy._minperstatus = self._left[step]
         if left < 0:
             strategy.next()
@@ -158,6 +161,19 @@ class _Runner:
             strategy._next_observers(left, once=True)
         if strategy._orderspending or strategy._tradespending:
             strategy.clear()
+
+    def _tell(self) -> None:
+        """Do what `_notify` does, where nobody listens for cash and value."""
+        strategy = self._strategy
+        for order in strategy._orderspending:
+            if order.exectype != bt.Order.Historical or order.histnotify:
+                strategy.notify_order(order)
+            for analyzer in self._all_analyzers:
+                analyzer._notify_order(order)
+        for trade in strategy._tradespending:
+            strategy.notify_trade(trade)
+            for analyzer in self._all_analyzers:
+                analyzer._notify_trade(trade)
 
     def _next_analyzers(self, left: int) -> None:
         for analyzer in self._analyzers:

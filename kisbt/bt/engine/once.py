@@ -64,6 +64,10 @@ def _once_of_iterator(item: Any, bars: int) -> None:
 
 def _fill(item: Any) -> None:
     first, bars = item._minperiod, item.buflen()
+    if bars < first:
+        # A feed too short for its indicator: backtrader would write past the end.
+        item.preonce(0, bars)
+        return
     item.preonce(0, first - 1)
     item.oncestart(first - 1, first)
     if not compute(item, first, bars):

@@ -114,6 +114,7 @@ def check_options(cerebro: Any, strategies: Sequence[Any]) -> None:
                 kind=type(cerebro.broker).__name__
             )
         )
+    _check_steps(cerebro.broker, BackBroker, ("get_notification",))
     for feed in cerebro.datas:
         _check_feed(feed)
     for strategy in strategies:

@@ -164,7 +164,7 @@ def test_instrument_is_a_kospi_stock_unless_named() -> None:
 
 
 def test_current_values_are_readable_as_tick_attributes() -> None:
-    assert CandleFeed.tick_close.__get__(None) is None
+    assert CandleFeed.tick_close is None
     feed = CandleFeed(dataname=SESSIONS, interval=MINUTE)
     assert feed.tick_close is None
     cerebro = bt.Cerebro(stdstats=False)

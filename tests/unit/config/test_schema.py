@@ -41,7 +41,7 @@ def test_sizing_within_the_limits_has_no_conflict() -> None:
 def test_sizing_above_a_limit_names_both() -> None:
     config = config_with(strategy={"params": {"position_size": 0.3}})
     (conflict,) = sizing_conflicts(config)
-    assert "position_size 0.3 is 30 % of equity" in conflict
+    assert "position_size 0.3 is 30 per cent of equity" in conflict
     assert "risk.max_order_pct 25 %" in conflict
 
 
