@@ -66,7 +66,7 @@ def _show(found: "Explanation") -> None:
         say(
             _("{time:%H:%M}  filled: {side} {quantity:,} at {price:,.10g}").format(
                 time=fill.time,
-                side=fill.side,
+                side=_("buy") if fill.side == "buy" else _("sell"),
                 quantity=fill.quantity,
                 price=fill.price,
             )

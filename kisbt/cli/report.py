@@ -85,7 +85,8 @@ def print_summary(summary: Any) -> None:
 
     rows = [{"label": label, "text": text} for label, text in summary_lines(summary)]
     columns = [Column("label", _("Number")), Column("text", _("Value"), right=True)]
-    print_rows(rows, columns, title=summary_title(summary))
+    say(summary_title(summary))
+    print_rows(rows, columns)
 
 
 def open_in_browser(path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kisbt.krx.calendar import default_calendar
-from kisbt.krx.limits import price_band
+from kisbt.krx.limits import band_tolerance, price_band
 from kisbt.krx.ticks import is_valid_print
 from kisbt.model.instrument import Instrument, Product
 from kisbt.model.order import OrderState, Side
@@ -39,10 +39,11 @@ def audit(
     *,
     commission: str | float = "bankis",
     volume_share: float | None = 0.1,
+    capital: int = CAPITAL,
     **_others: Any,
 ) -> None:
     """Check everything that must hold of a run under exchange rules."""
-    check_equity(ran, universe)
+    check_equity(ran, universe, float(capital))
     check_holdings(ran)
     check_lives(ran)
     check_volumes(ran, universe, volume_share)
@@ -53,9 +54,8 @@ def audit(
     assert ran.equity.cash.min() >= 0
 
 
-def check_equity(ran: Records, universe: Universe) -> None:
+def check_equity(ran: Records, universe: Universe, cash: float) -> None:
     """Recompute cash and positions at each bar from the fills and the candles."""
-    cash = float(CAPITAL)
     held: Counter[str] = Counter()
     fills = iter([*ran.fills, None])
     fill = next(fills)
@@ -68,6 +68,7 @@ def check_equity(ran: Records, universe: Universe) -> None:
         value = sum(
             quantity * last_close(universe, symbol, moment)
             for symbol, quantity in held.items()
+            if quantity
         )
         # Raw prices and costs are whole won: not a won may be missing.
         near = 1e-6 * CAPITAL if universe.adjusted else 0.0
@@ -125,26 +126,41 @@ def check_price(fill: FillRow, universe: Universe) -> None:
     columns = universe.candles[fill.symbol]
     at = position(universe, fill.symbol, fill.bar)
     assert columns.low[at] <= fill.price <= columns.high[at]
-    if universe.adjusted:
-        return
-    instrument = universe.instruments[fill.symbol]
-    where = {
+    instrument, session = universe.instruments[fill.symbol], fill.bar.date()
+    where: dict[str, Any] = {
         "market": instrument.market,
         "product": instrument.product,
-        "session": fill.bar.date(),
+        "session": session,
     }
-    assert is_valid_print(fill.price, **where)
-    before = np.flatnonzero(columns.sessions < np.datetime64(fill.bar.date()))
-    if not before.size:
+    if not universe.adjusted:
+        assert is_valid_print(fill.price, **where)
+    base = last_close_before(universe, fill.symbol, session)
+    if base is None:
         return
-    band = price_band(
-        float(columns.close[before[-1]]), **where, leverage=instrument.leverage
-    )
+    where["leverage"] = instrument.leverage
+    band = price_band(base, **where)
     assert band is not None
-    assert band.lower <= fill.price <= band.upper
+    tolerance = band_tolerance(base, **where) if universe.adjusted else 0.0
+    assert band.lower - tolerance <= fill.price <= band.upper + tolerance
     flat = columns.high[at] == columns.low[at]
     crowd = band.upper if fill.side is Side.BUY else band.lower
     assert not (flat and fill.price == crowd)
+
+
+def last_close_before(
+    universe: Universe, symbol: str, session: date
+) -> float | None:
+    """Return the close the limits of `session` are counted from; None if unknown.
+
+    Where sessions are missing between, a capital change may have come.
+    """
+    columns = universe.candles[symbol]
+    at = int(np.searchsorted(columns.sessions, np.datetime64(session))) - 1
+    if at < 0 or universe.gaps_are_unknown and columns.sessions[at] != np.datetime64(
+        default_calendar().previous_session(session)
+    ):
+        return None
+    return float(columns.close[at])
 
 
 def check_costs(

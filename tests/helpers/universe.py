@@ -67,11 +67,17 @@ _FIRST_DAYS = (
 
 @dataclass
 class Universe:
-    """Candles and instruments by symbol, in the order of the universe."""
+    """Candles and instruments by symbol, in the order of the universe.
+
+    Attributes:
+        adjusted: whether prices may lie off the grid.
+        gaps_are_unknown: whether missing sessions may be holes in the collection.
+    """
 
     candles: dict[str, CandleColumns]
     instruments: dict[str, Instrument]
     adjusted: bool
+    gaps_are_unknown: bool = False
 
     @property
     def is_daily(self) -> bool:
@@ -248,7 +254,7 @@ class Records:
     decisions: tuple[DecisionRow, ...]
     equity: EquityCurve
     prepared: Prepared
-    # Free cash after the strategy was called, by bar.
+    # Free cash at each bar, the orders of earlier bars counted.
     free_cash: list[float] = field(default_factory=list)
 
     @property
@@ -305,10 +311,18 @@ def run_universe(
         },
         root=ROOT,
     )
-    prepared = prepare(config)
-    free_cash: list[float] = []
+    # Which symbols count as rescaled is a property of the data, told by whoever
+    # made it: `prepare` would guess it from the whole history.
+    rescaled = frozenset(universe.candles) if universe.adjusted else frozenset()
+    prepared = replace(prepare(config), off_grid=rescaled)
     if arrival is not None:
         prepared = _rearranged(prepared, arrival)
+    return run_prepared(prepared, mode)
+
+
+def run_prepared(prepared: Prepared, mode: Mapping[str, Any] | None = None) -> Records:
+    """Run, and return the records; `mode` are parameters of Cerebro."""
+    free_cash: list[float] = []
     cerebro, _feeds = build_cerebro(prepared)
     broker = cerebro.broker
     broker.p.on_bar = lambda _now: free_cash.append(broker.free_cash())

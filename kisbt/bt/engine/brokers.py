@@ -76,6 +76,14 @@ class _HeldPosition(Position):
         self.__dict__["datetime"] = value
 
 
+def _give_back(position: Any) -> None:
+    if type(position) is _HeldPosition:
+        now = position.datetime
+        position.__class__ = Position
+        del position._clock
+        position.datetime = now
+
+
 class LeanBackBroker(BackBroker):
     """`BackBroker` that looks at open positions only."""
 
@@ -99,15 +107,14 @@ class LeanBackBroker(BackBroker):
         self._plain_market = not (
             self.p.coc or self.p.coo or self.p.slip_perc or self.p.slip_fixed
         )
-        self._refresh()
+        self._dirty = True
+
+        # No name may be missing at the end of a run that stopped at once.
+        self._open, self._credits, self._adjusts = [], False, False
 
     def _end_run(self) -> None:
         for position in self.positions.values():
-            if type(position) is _HeldPosition:
-                now = position.datetime
-                position.__class__ = Position
-                del position._clock
-                position.datetime = now
+            _give_back(position)
         for name in _OWN:
             del self.__dict__[name]
 
@@ -120,7 +127,7 @@ class LeanBackBroker(BackBroker):
         self._scheme_changed()
 
     def _scheme_changed(self) -> None:
-        self._dirty = True
+        self._refresh()
         self._skips_flat = all(
             map(_values_as_backtrader, map(type, self.comminfo.values()))
         )
@@ -256,10 +263,10 @@ class LeanBackBroker(BackBroker):
             self._ococheck(order)
             self._bracketize(order, cancel=True)
 
-    def _worth(self, scheme: Any, size: Any, cost_size: Any, price: float) -> float:
+    def _worth(self, scheme: Any, size: Any, cost_size: Any, price: float) -> Any:
         if self.p.shortcash:
-            return float(scheme.getvaluesize(size, price))
-        return float(scheme.getoperationcost(cost_size, price))
+            return scheme.getvaluesize(size, price)
+        return scheme.getoperationcost(cost_size, price)
 
     # Bars.
 
@@ -273,13 +280,17 @@ class LeanBackBroker(BackBroker):
                 continue
             scheme = self.getcommissioninfo(feed)
             self._open.append((feed, position, scheme, feed.lines.close))
-            if type(position) is Position:
-                position._clock = feed.lines.datetime
-                position.__class__ = _HeldPosition
             if position.size < 0 or scheme.p.interest_long:
                 self._credits = True
             if not scheme._stocklike:
                 self._adjusts = True
+        for feed, position, _scheme, _close in self._open:
+            # Interest is charged from the time at which it was charged last.
+            if self._credits:
+                _give_back(position)
+            elif type(position) is Position:
+                position._clock = feed.lines.datetime
+                position.__class__ = _HeldPosition
 
     def next(self) -> None:
         if not self._skips_flat:
