@@ -26,7 +26,6 @@ class Portfolio(bt.Strategy):
     def __init__(self) -> None:
         """Start without orders."""
         self._ready_at: dict[Any, int] = {}
-        self._last_bar: dict[Any, int] = {}
         self._working: dict[Any, Any] = {}
 
     def follow(self, data: Any, *indicators: Any) -> None:
@@ -114,12 +113,10 @@ class Portfolio(bt.Strategy):
             del self._working[order.data]
 
     def _is_fresh(self, data: Any) -> bool:
-        bars = len(data)
-        if bars < self._ready_at[data] or bars == self._last_bar.get(data, 0):
-            # len() first: before its first bar a feed shows its last price.
+        # len() first: before its first bar a feed shows its last price.
+        if len(data) < self._ready_at[data]:
             return False
-        self._last_bar[data] = bars
-        return True
+        return bool(data.datetime[0] == self.datetime[0])
 
 
 def named(signals: Mapping[str, bool]) -> str:

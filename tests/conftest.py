@@ -1,4 +1,6 @@
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,3 +22,20 @@ def real_candles() -> Path:
     if not folder.is_dir():
         pytest.skip("no real candles: set KISBT_REAL_CANDLES to their folder")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def own_imports() -> Iterator[None]:
+    """Put back what a test that works in another project has imported instead."""
+    path = list(sys.path)
+    kept = {name: m for name, m in sys.modules.items() if _is_strategy(name)}
+    yield
+    sys.path[:] = path
+    for name in [name for name in sys.modules if _is_strategy(name)]:
+        if name not in kept:
+            del sys.modules[name]
+    sys.modules.update(kept)
+
+
+def _is_strategy(name: str) -> bool:
+    return name.partition(".")[0] == "strategies"

@@ -134,8 +134,9 @@ def backtest(
     named = {} if strategy is None else {"strategy.class": _name(strategy)}
     if not isinstance(config, Config):
         config = load_config(config, overrides=named)
-    elif named:
-        config = load_config(dump_config(config), overrides=named, root=config.root)
+    elif strategy is not None:
+        renamed = config.strategy.model_copy(update={"class_": _name(strategy)})
+        config = config.model_copy(update={"strategy": renamed})
     prepared = prepare(config, strategy=strategy)
     cerebro, feeds = build_cerebro(
         prepared, on_bar=_counter(progress, prepared.bars), engine=engine
@@ -201,7 +202,7 @@ def build_cerebro(
             name=symbol,
             instrument=prepared.instruments[symbol],
             interval=config.bars.length,
-            adjusted=symbol in prepared.off_grid,
+            adjusted=prepared.adjusted,
         )
         cerebro.adddata(feed)
         feeds[symbol] = feed
@@ -238,19 +239,29 @@ def risk_limits(config: RiskConfig) -> RiskLimits:
     )
 
 
+def config_of(
+    result: RunResult, *, overrides: Mapping[str, object] | None = None
+) -> Config:
+    """Return the configuration of a stored run.
+
+    Raises:
+        ConfigError: it is none of this version.
+    """
+    run = result.run
+    # Parameters are merged already; their file may have changed since.
+    changes = {"strategy.params_file": None, **(overrides or {})}
+    return load_config(
+        run["config"], overrides=changes, root=Path(run.get("project") or ".")
+    )
+
+
 def charts_of(result: RunResult) -> Mapping[str, SymbolChart]:
     """Compute candles and indicators of a stored run again, from its settings.
 
     Raises:
         ConfigError, DataError: its configuration or its candles are gone.
     """
-    run = result.run
-    # Parameters are merged already; their file may have changed since.
-    config = load_config(
-        run["config"],
-        overrides={"strategy.params_file": None},
-        root=Path(run.get("project") or "."),
-    )
+    config = config_of(result)
     prepared = prepare(config)
     cerebro, feeds = build_cerebro(prepared, first=float("inf"))
     return _charts(run_cerebro(cerebro), feeds)
@@ -366,7 +377,7 @@ def _run(
         "first_session": str(prepared.first.astype("datetime64[D]")),
         "last_session": str(prepared.last.astype("datetime64[D]")),
         "warmup_bars": prepared.warmup_bars,
-        "adjusted": bool(prepared.off_grid),
+        "adjusted": prepared.adjusted,
         "synthetic": _is_synthetic(prepared),
         "interval": str(interval),
         "warnings": warnings,

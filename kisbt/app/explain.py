@@ -30,6 +30,8 @@ class ExplainedBar:
         indicators: values by name.
         position: shares held after this bar's fills.
         average_price: won; None when flat.
+        taken: symbols held at this bar's close.
+        slots: how many may be held; None when the strategy has no such parameter.
         warming_up: whether the bar lies before the first tradable one.
     """
 
@@ -39,6 +41,8 @@ class ExplainedBar:
     indicators: Mapping[str, float]
     position: int
     average_price: float | None
+    taken: int
+    slots: int | None
     warming_up: bool
 
 
@@ -112,6 +116,8 @@ def _bar(row: Mapping[str, Any], prepared: Prepared, times: Times) -> ExplainedB
         indicators=row["indicators"],
         position=row["position"],
         average_price=row["average_price"],
+        taken=row["taken"],
+        slots=row["slots"],
         warming_up=time.replace(tzinfo=None) < first,
     )
 

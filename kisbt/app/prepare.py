@@ -1,7 +1,7 @@
 """From a configuration to everything a run needs, checked, before it starts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,11 @@ from kisbt.candles.columns import PRICES, CandleColumns, Times
 from kisbt.candles.store import CandleStore
 from kisbt.config.load import resolve_universe
 from kisbt.config.schema import Config, sizing_conflicts
-from kisbt.errors import ConfigError, MissingCandles
+from kisbt.errors import BadCandle, ConfigError, MissingCandles
 from kisbt.krx.calendar import KrxCalendar
 from kisbt.krx.overrides import KrxOverrides
 from kisbt.krx.ticks import valid_prints
+from kisbt.model.candle import DAILY
 from kisbt.model.instrument import Instrument
 from kisbt.text import _
 
@@ -34,7 +35,8 @@ class Prepared:
         params: the class's defaults and what the configuration changes.
         instruments: those of the universe that have candles, in its order.
         candles: by symbol, warm-up included.
-        off_grid: symbols whose prices were rescaled for splits.
+        adjusted: whether the candles are the split-adjusted ones, so that prices
+            may lie off the grid.
         first: END of the first tradable bar, datetime64[s].
         last: END of the last bar.
         warmup_bars: bars before `first` on the union of all symbols' bars.
@@ -49,7 +51,7 @@ class Prepared:
     params: Mapping[str, Any]
     instruments: Mapping[str, Instrument]
     candles: Mapping[str, CandleColumns]
-    off_grid: frozenset[str]
+    adjusted: bool
     first: np.datetime64
     last: np.datetime64
     warmup_bars: int
@@ -89,8 +91,9 @@ def prepare(
     universe = resolve_universe(config, store.instruments(), notice=warnings.append)
     candles = _read_all(config, store, universe, warnings)
     union = np.unique(np.concatenate([c.end for c in candles.values()]))
+    last_day = union[-1].astype("datetime64[D]")
     union = union[union <= _last_bound(config, last)]
-    start, first = _first_bar(config, union, warnings)
+    start, first = _first_bar(config, union, last_day, warnings)
     window = {s: c.between(union[start], union[-1]) for s, c in candles.items()}
     instruments = {i.symbol: i for i in universe if len(window.get(i.symbol, ()))}
     silent = [s for s in window if s not in instruments]
@@ -99,7 +102,12 @@ def prepare(
             _("no candles in the range, left out: {names}").format(names=_names(silent))
         )
     traded = {symbol: window[symbol] for symbol in instruments}
-    off_grid = _off_grid(config, instruments, traded, warnings)
+    calendar = overrides.calendar()
+    if config.bars.length.is_daily:
+        traded = {s: _closed(s, c, calendar, store) for s, c in traded.items()}
+    adjusted = config.data.adjusted and config.bars.length.is_daily
+    if adjusted and config.broker.rules == "krx":
+        _warn_about_volumes(config, instruments, traded, warnings)
     return Prepared(
         config=config,
         store=store,
@@ -107,12 +115,12 @@ def prepare(
         params={**strategy_params(strategy_class), **config.strategy.params},
         instruments=instruments,
         candles=traded,
-        off_grid=off_grid,
+        adjusted=adjusted,
         first=union[first],
         last=union[-1],
         warmup_bars=first - start,
         bars=len(union) - start,
-        calendar=overrides.calendar(),
+        calendar=calendar,
         tax_rows=overrides.tax_table(),
         warnings=warnings,
     )
@@ -165,7 +173,9 @@ def _last_bound(config: Config, last: np.datetime64 | None) -> np.datetime64:
     return bound
 
 
-def _first_bar(config: Config, union: Times, warnings: list[str]) -> tuple[int, int]:
+def _first_bar(
+    config: Config, union: Times, last_day: object, warnings: list[str]
+) -> tuple[int, int]:
     """Return the positions of the first bar loaded and the first tradable one."""
     warmup = config.data.warmup
     if config.data.from_ is None:
@@ -187,7 +197,7 @@ def _first_bar(config: Config, union: Times, warnings: list[str]) -> tuple[int, 
             ).format(
                 first=config.data.from_,
                 last=config.data.to or _("today"),
-                end=union[-1].astype("datetime64[D]") if len(union) else _("never"),
+                end=last_day,
             )
         )
     if first < warmup:
@@ -200,17 +210,40 @@ def _first_bar(config: Config, union: Times, warnings: list[str]) -> tuple[int, 
     return max(0, first - warmup), first
 
 
-def _off_grid(
+def _closed(
+    symbol: str, candles: CandleColumns, calendar: KrxCalendar, store: CandleStore
+) -> CandleColumns:
+    """Return daily candles labelled with the close of their session.
+
+    A store may have been filled before an odd closing time was known. A label
+    before the close would let an order live in the session that has just ended.
+    """
+    days = candles.sessions
+    known = calendar.sessions(days[0].astype(object), days[-1].astype(object))
+    strange = days[~np.isin(days, known)]
+    if len(strange):
+        raise BadCandle(
+            _(
+                "{file} has a candle on {day}, which is no session; remove the row, or "
+                "the holiday from krx_overrides.yaml"
+            ).format(file=store.file(symbol, DAILY), day=strange[0])
+        )
+    return replace(candles, end=calendar.close_times(days))
+
+
+def _warn_about_volumes(
     config: Config,
     instruments: Mapping[str, Instrument],
     candles: Mapping[str, CandleColumns],
     warnings: list[str],
-) -> frozenset[str]:
-    """Return the symbols whose adjusted prices lie off the price grid."""
-    if not config.data.adjusted or not config.bars.length.is_daily:
-        return frozenset()
-    if config.broker.rules == "none":
-        return frozenset()
+) -> None:
+    """Say for which symbols and until when the volume cap does not fit.
+
+    This looks at the whole history, so it may only warn: what trades is decided
+    bar by bar.
+    """
+    if config.broker.volume_share is None:
+        return
     until: dict[str, Any] = {}
     for symbol, columns in candles.items():
         instrument, days = instruments[symbol], columns.sessions
@@ -224,7 +257,7 @@ def _off_grid(
             )
         if not fits.all():
             until[symbol] = days[np.flatnonzero(~fits)[-1]]
-    if until and config.broker.volume_share is not None:
+    if until:
         latest = sorted(until.items(), key=lambda item: item[1], reverse=True)
         named = [f"{symbol} ({day})" for symbol, day in latest]
         warnings.append(
@@ -233,7 +266,6 @@ def _off_grid(
                 "of {share:.0%} does not fit before the last adjustment of {names}"
             ).format(share=config.broker.volume_share, names=_names(named))
         )
-    return frozenset(until)
 
 
 def _names(names: list[str]) -> str:

@@ -133,7 +133,9 @@ class KrxBackBroker(BackBroker):
         super().start()
         feeds = self.cerebro.datas
         self._unlabelled = [f for f in feeds if self._krx and ends_with_session(f)]
-        self._clocks = [f.lines.datetime for f in feeds if f not in self._unlabelled]
+        # By identity: `in` would compare feeds, which makes a line of comparisons.
+        known = set(map(id, self._unlabelled))
+        self._clocks = [f.lines.datetime for f in feeds if id(f) not in known]
         if self._krx and (self.p.coc or self.p.coo):
             raise ConfigError(
                 _(
@@ -438,24 +440,23 @@ class KrxBackBroker(BackBroker):
 
     def _cancel_unsent(self, order: Any) -> bool:
         """Cancel a part of a bracket not yet sent; with the entry goes the rest."""
-        for parent_ref, waiting in list(self._pchildren.items()):
-            if parent_ref == order.ref:
-                ended = [part for part in waiting if part.status == Order.Submitted]
-                if ended:
-                    del self._pchildren[parent_ref]
-            else:
-                ended = [
-                    part
-                    for part in waiting
-                    if part.ref == order.ref and part.status == Order.Submitted
-                ]
-            for part in ended:
-                waiting.remove(part)
-                part.cancel()
-                self.notify(part)
-            if ended:
-                return True
-        return False
+        entry = order.ref if order.parent is None else order.parent.ref
+        waiting = self._pchildren.get(entry)
+        if not waiting:
+            return False
+        with_rest = entry == order.ref
+        ended = [
+            part
+            for part in waiting
+            if part.status == Order.Submitted and (with_rest or part.ref == order.ref)
+        ]
+        if ended and with_rest:
+            del self._pchildren[entry]
+        for part in ended:
+            waiting.remove(part)
+            part.cancel()
+            self.notify(part)
+        return bool(ended)
 
     # Bars.
 
@@ -481,11 +482,14 @@ class KrxBackBroker(BackBroker):
             self._guard.begin_bar(self._now, float(self._value))
         self._activate(before)
         if self._book:
-            self._expire(lambda expires: expires < self._now)
-            self._match_all()
-            self._expire(lambda expires: expires <= self._now)
-            self._book.forget_ended()
+            self._work_orders()
         self._guard.watch_loss(self._now, self._get_value())
+
+    def _work_orders(self) -> None:
+        self._expire(lambda expires: expires < self._now)
+        self._match_all()
+        self._expire(lambda expires: expires <= self._now)
+        self._book.forget_ended()
 
     def _refresh_now(self) -> None:
         """Set the time of this pass: the latest bar any feed has delivered."""
@@ -625,7 +629,7 @@ class KrxBackBroker(BackBroker):
                 self.p.slippage_ticks,
                 instrument_of(feed),
                 session,
-                on_grid=on_grid(feed),
+                on_grid=on_grid(feed, outcome.price, session),
                 worst=worst if terms.limit is None else _nearer(terms, worst),
             )
         self._quantity, self._slipped = quantity, abs(price - outcome.price)
@@ -675,6 +679,10 @@ class KrxBackBroker(BackBroker):
             self._record_fill(order, done, kwargs["price"])
             if self._krx and order.alive():
                 self._cut_siblings(order, abs(done))
+        elif self._krx and order.status == Order.Margin:
+            placed = self._book.get(order)
+            assert placed is not None
+            placed.end_reason = _("it would cost more than the cash that is left")
         return result
 
     def _cut_siblings(self, order: Any, done: int) -> None:
@@ -745,6 +753,7 @@ class KrxBackBroker(BackBroker):
         value = sum(market_value(feed, held) for feed, held in self._held.items())
         self._valuemkt = self._valuemktlever = value
         self._value = self._valuelever = self.cash + value
+        self._fundval = self._value / self._fundshares
         return float(self._value)
 
 

@@ -17,7 +17,7 @@ class RiskGuard:
     def __init__(self, limits: RiskLimits, cash: float) -> None:
         """Start a run with `cash` won."""
         self._limits = limits
-        self._day = 0
+        self.day = 0
         self._day_start_equity = cash
         self._orders_of: dict[date, int] = {}
         self._orders_at: tuple[float, int] = (0.0, 0)
@@ -27,8 +27,8 @@ class RiskGuard:
     def begin_bar(self, now: float, equity: float) -> None:
         """Note a new bar; `equity` is the value at the bar before, won."""
         day = int(now)
-        if day != self._day:
-            self._day = day
+        if day != self.day:
+            self.day = day
             self._day_start_equity = equity
             self._orders_of = {
                 session: count
@@ -63,7 +63,7 @@ class RiskGuard:
             RiskRefused: a limit would be broken.
         """
         close = float(feed.close[0])
-        same_day = session.toordinal() == self._day
+        same_day = session.toordinal() == self.day
         state = RiskState(
             equity=equity,
             day_start_equity=self._day_start_equity if same_day else equity,
@@ -80,8 +80,11 @@ class RiskGuard:
 
     def watch_loss(self, now: float, equity: float) -> None:
         """Halt entries for the session of `now` if its loss is too large."""
-        if self._limits.max_daily_loss_pct is None:
+        limit = self._limits.max_daily_loss_pct
+        if limit is None:
             return
+        if limit > 0.0 and equity > self._day_start_equity * (1.0 - limit / 100.0):
+            return  # far from a halt: the usual bar
         state = RiskState(equity=equity, day_start_equity=self._day_start_equity)
         if halts_session(self._limits, state):
             self._halted_on = date.fromordinal(int(now))

@@ -12,6 +12,7 @@ from kisbt.krx.calendar import KrxCalendar
 from kisbt.krx.limits import PriceBand, band_tolerance, price_band
 from kisbt.krx.matching import crowded_side
 from kisbt.krx.phases import order_session
+from kisbt.krx.ticks import is_on_grid
 from kisbt.model.instrument import Instrument
 from kisbt.model.order import Side
 
@@ -70,7 +71,7 @@ class Market:
         reference, instrument = reference_close(feed), instrument_of(feed)
         band = _band(reference, instrument, session)
         tolerance = 0.0
-        if band is not None and not on_grid(feed):
+        if band is not None and is_adjusted(feed):
             tolerance = band_tolerance(
                 reference,
                 market=instrument.market,
@@ -111,9 +112,26 @@ def instrument_of(feed: Any) -> Instrument:
     return Instrument(symbol=str(feed._name))
 
 
-def on_grid(feed: Any) -> bool:
-    """Return whether the feed's prices lie on the price grid: not rescaled."""
-    return not getattr(feed.p, "adjusted", False)
+def is_adjusted(feed: Any) -> bool:
+    """Return whether the feed's prices may have been rescaled for splits."""
+    return bool(getattr(feed.p, "adjusted", False))
+
+
+def on_grid(feed: Any, price: float, session: date) -> bool:
+    """Return whether a price of the feed has not been rescaled.
+
+    Decided by the price alone: whether a later candle shows a rescaling must not
+    change what happened before it.
+    """
+    if not is_adjusted(feed):
+        return True
+    instrument = instrument_of(feed)
+    return is_on_grid(
+        price,
+        market=instrument.market,
+        product=instrument.product,
+        session=session,
+    )
 
 
 def reference_close(feed: Any) -> float:

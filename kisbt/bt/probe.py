@@ -44,6 +44,7 @@ class BarProbe(bt.Analyzer):
         ready = len(values) == len(self._lines)
         tell = getattr(self.strategy, "conditions", None)
         position = self.strategy.getposition(feed)
+        taken = sum(1 for d in self.strategy.datas if self.strategy.getposition(d).size)
         self.rows.append(
             {
                 "time": float(feed.lines.datetime[0]),
@@ -52,5 +53,7 @@ class BarProbe(bt.Analyzer):
                 "indicators": values,
                 "position": int(position.size),
                 "average_price": float(position.price) if position.size else None,
+                "taken": taken,
+                "slots": getattr(self.strategy.p, "max_position", None),
             }
         )

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -95,20 +95,46 @@ def equity_curve(recorder: Recorder) -> EquityCurve:
 
 @dataclass(slots=True)
 class _RoundTrip:
-    """Fills of one symbol since it was last flat."""
+    """Fills of one symbol since it was last flat, and what they have earned.
 
-    buys: list[Execution] = field(default_factory=list)
-    sells: list[Execution] = field(default_factory=list)
+    Attributes:
+        size: shares held, negative when short (only without exchange rules).
+        average: won, price of the shares still held.
+        realised: won earned by shares closed, before costs.
+    """
+
+    entries: list[Execution] = field(default_factory=list)
+    exits: list[Execution] = field(default_factory=list)
+    size: int = 0
+    average: float = 0.0
+    realised: float = 0.0
+
+    def add(self, fill: Execution) -> None:
+        """Add a fill that does not pass zero."""
+        signed = fill.quantity if fill.side is Side.BUY else -fill.quantity
+        if self.size * signed >= 0:
+            held = abs(self.size)
+            self.average = (held * self.average + fill.quantity * fill.price) / (
+                held + fill.quantity
+            )
+            self.entries.append(fill)
+        else:
+            self.realised += -signed * (fill.price - self.average)
+            self.exits.append(fill)
+        self.size += signed
 
     @property
-    def quantity(self) -> int:
-        return _total(self.buys) - _total(self.sells)
+    def costs(self) -> float:
+        return sum(f.commission + f.tax for f in (*self.entries, *self.exits))
 
 
 def round_trips(
     recorder: Recorder, feeds: Mapping[str, CandleFeed], times: Times
 ) -> tuple[tuple[TradeRow, ...], tuple[OpenPosition, ...]]:
     """Pair the fills: closed round trips by exit, and what is still held.
+
+    A fill that turns a position around (possible only without exchange rules)
+    ends one trip and begins the next; its costs are shared by quantity.
 
     Args:
         recorder: of the run.
@@ -119,18 +145,41 @@ def round_trips(
     going: dict[str, _RoundTrip] = defaultdict(_RoundTrip)
     trades: list[TradeRow] = []
     for fill in recorder.fills:
-        trip = going[fill.symbol]
-        (trip.buys if fill.side is Side.BUY else trip.sells).append(fill)
-        if trip.quantity == 0:
-            candles = feeds[fill.symbol].candles
-            trades.append(_trade_row(trip, candles, reasons, times))
-            del going[fill.symbol]
+        for part in _split_at_zero(fill, going[fill.symbol].size):
+            trip = going[fill.symbol]
+            trip.add(part)
+            if trip.size == 0:
+                candles = feeds[fill.symbol].candles
+                trades.append(_trade_row(trip, candles, reasons, times))
+                del going[fill.symbol]
     last = max((feed.candles.end[-1] for feed in feeds.values()), default=None)
     held = tuple(
         _open_position(symbol, trip, feeds[symbol].candles, last, times)
         for symbol, trip in going.items()
     )
     return tuple(trades), held
+
+
+def _split_at_zero(fill: Execution, size: int) -> tuple[Execution, ...]:
+    """Return the part of a fill that closes and the part that opens the other way."""
+    signed = fill.quantity if fill.side is Side.BUY else -fill.quantity
+    closing = abs(size)
+    if size * signed >= 0 or closing >= fill.quantity:
+        return (fill,)
+    share = closing / fill.quantity
+    return tuple(
+        replace(
+            fill,
+            quantity=quantity,
+            commission=fill.commission * part,
+            tax=fill.tax * part,
+            slippage=fill.slippage * part,
+        )
+        for quantity, part in (
+            (closing, share),
+            (fill.quantity - closing, 1.0 - share),
+        )
+    )
 
 
 def _order_row(placed: PlacedOrder, times: Times) -> OrderRow:
@@ -159,28 +208,30 @@ def _trade_row(
     reasons: Mapping[int, str],
     times: Times,
 ) -> TradeRow:
-    entry, exit_ = times(trip.buys[0].bar), times(trip.sells[-1].bar)
-    paid, received = _amount(trip.buys), _amount(trip.sells)
-    quantity = _total(trip.buys)
-    fills = [*trip.buys, *trip.sells]
+    entry, exit_ = times(trip.entries[0].bar), times(trip.exits[-1].bar)
+    paid, received = _amount(trip.entries), _amount(trip.exits)
+    quantity = _total(trip.entries)
+    long = trip.entries[0].side is Side.BUY
+    gross = received - paid if long else paid - received
+    fills = [*trip.entries, *trip.exits]
     commission = sum(fill.commission for fill in fills)
     tax = sum(fill.tax for fill in fills)
-    net = received - paid - commission - tax
+    net = gross - commission - tax
     return TradeRow(
-        symbol=trip.buys[0].symbol,
+        symbol=trip.entries[0].symbol,
         entry_time=entry,
         entry_price=paid / quantity,
         exit_time=exit_,
         exit_price=received / quantity,
         quantity=quantity,
-        gross_pnl=received - paid,
+        gross_pnl=gross,
         commission=commission,
         tax=tax,
         net_pnl=net,
         return_pct=net / paid * 100.0,
         bars_held=_bars_between(candles, entry, exit_),
-        entry_reason=_joined(reasons, trip.buys),
-        exit_reason=_joined(reasons, trip.sells),
+        entry_reason=_joined(reasons, trip.entries),
+        exit_reason=_joined(reasons, trip.exits),
     )
 
 
@@ -191,8 +242,6 @@ def _open_position(
     last: Any,
     times: Times,
 ) -> OpenPosition:
-    quantity = trip.quantity
-    average = _amount(trip.buys) / _total(trip.buys)
     price = float(candles.close[-1])
     end = candles.end[-1]
     flag = ""
@@ -202,13 +251,15 @@ def _open_position(
         ).format(day=end.astype("datetime64[D]"))
     return OpenPosition(
         symbol=symbol,
-        quantity=quantity,
-        average_price=average,
-        entry_time=times(trip.buys[0].bar),
+        quantity=trip.size,
+        average_price=trip.average,
+        entry_time=times(trip.entries[0].bar),
         last_price=price,
         last_time=end.astype(datetime).replace(tzinfo=KST),
-        market_value=quantity * price,
-        unrealised_pnl=quantity * (price - average),
+        market_value=trip.size * price,
+        unrealised_pnl=trip.size * (price - trip.average),
+        realised_pnl=trip.realised,
+        costs=trip.costs,
         flag=flag,
     )
 

@@ -28,6 +28,28 @@ def register(app: typer.Typer) -> None:
         config: Annotated[
             Path, typer.Option("--config", metavar="CONFIG", help=_("Configuration."))
         ] = DEFAULT_CONFIG,
+        run: Annotated[
+            str,
+            typer.Option(
+                "--run", metavar="RUN", help=_("Explain this run folder instead.")
+            ),
+        ] = "",
+        data: Annotated[
+            str,
+            typer.Option(
+                "--data",
+                metavar="DIR",
+                help=_("Another candle store than the file names."),
+            ),
+        ] = "",
+        settings: Annotated[
+            list[str] | None,
+            typer.Option(
+                "--set",
+                metavar="KEY=VALUE",
+                help=_("Set a key of the file, such as strategy.params.ma_long=60."),
+            ),
+        ] = None,
         as_json: Annotated[
             bool, typer.Option("--json", help=_("Print as JSON."))
         ] = False,
@@ -35,7 +57,7 @@ def register(app: typer.Typer) -> None:
         from datetime import date
 
         from kisbt.app.explain import explain as work
-        from kisbt.config.load import load_config
+        from kisbt.config.load import load_config, parse_setting
 
         try:
             when = date.fromisoformat(day)
@@ -45,7 +67,18 @@ def register(app: typer.Typer) -> None:
                     found=day
                 )
             ) from error
-        found = work(load_config(config), symbol, when)
+        overrides = dict(parse_setting(text) for text in settings or [])
+        if data:
+            overrides["data.path"] = data
+        if run:
+            from kisbt.app.backtest import config_of
+            from kisbt.app.report import find_run
+            from kisbt.report.folder import read_run
+
+            loaded = config_of(read_run(find_run(run)), overrides=overrides)
+        else:
+            loaded = load_config(config, overrides=overrides)
+        found = work(loaded, symbol, when)
         if as_json:
             print_json(asdict(found))
         else:
@@ -60,6 +93,13 @@ def _show(found: "Explanation") -> None:
         say(_("The strategy has no conditions(data) method: only values are shown."))
     if not found.decisions:
         say(_("No order was made on this date."))
+        last = found.bars[-1]
+        if last.slots is not None and last.taken >= last.slots:
+            say(
+                _("All {slots} slots were taken: no symbol could be entered.").format(
+                    slots=last.slots
+                )
+            )
     for row in found.decisions:
         say(f"{row.bar:%H:%M}  {row.action}  {row.reason}  ->  {row.result}")
     for fill in found.fills:

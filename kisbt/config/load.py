@@ -36,7 +36,8 @@ def load_config(
         overrides: values by dotted key, such as ``{"data.from": "2020-01-01"}``,
             that win over the file: what a command line option sets. Relative
             paths among them are looked for like those of the file.
-        root: project's folder of a mapping; the working directory if None.
+        root: project's folder of a mapping, with its krx_overrides.yaml; the working
+            directory, without, if None.
 
     Raises:
         ConfigError: the message is the first problem; `problems` has all.
@@ -44,16 +45,17 @@ def load_config(
     if isinstance(source, Mapping):
         document = Document(copy.deepcopy(dict(source)), {})
         path, name = None, _("configuration")
+        extra = {} if root is None else _read_overrides_in(root)
         root = root or Path.cwd()
     else:
         path = Path(source).expanduser().absolute()
         name = str(source)
         document = _read_config_file(path, name)
-        root = project_root(path)
+        root, extra = project_root(path), read_krx_overrides(path)
     values = document.values
     for key, value in (overrides or {}).items():
         _set(values, key, value)
-    place = Place(path, root, {} if path is None else read_krx_overrides(path))
+    place = Place(path, root, extra)
     try:
         config = Config.model_validate(values, context=place)
     except ValidationError as error:
@@ -198,18 +200,23 @@ def read_krx_overrides(config_file: Path) -> dict[str, Any]:
         ConfigError: it is no block of keys.
     """
     for folder in (config_file.parent, project_root(config_file)):
-        path = folder / OVERRIDES_FILE
-        if not path.is_file():
-            continue
-        values = read_yaml(path, keep_text=_nothing).values
-        if values is None:
-            return {}
-        if not isinstance(values, dict):
-            raise ConfigError(
-                _("{path}: expected keys such as `holidays:`").format(path=path)
-            )
-        return values
+        if (folder / OVERRIDES_FILE).is_file():
+            return _read_overrides_in(folder)
     return {}
+
+
+def _read_overrides_in(folder: Path) -> dict[str, Any]:
+    path = folder / OVERRIDES_FILE
+    if not path.is_file():
+        return {}
+    values = read_yaml(path, keep_text=_nothing).values
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(
+            _("{path}: expected keys such as `holidays:`").format(path=path)
+        )
+    return values
 
 
 def _nothing(_path: Path_) -> bool:

@@ -209,7 +209,7 @@ class DataConfig(Section):
 
 
 def _rate_or(*words: str) -> BeforeValidator:
-    """Accept one of `words`, or a rate from 0 to 0.1 as a number."""
+    """Accept one of `words`, or a rate from 0 to `MAX_RATE` as a number."""
 
     def check(value: object) -> object:
         if isinstance(value, str):
@@ -233,7 +233,7 @@ def _rate_or(*words: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-MAX_RATE = 0.1
+MAX_RATE = 0.01
 """Highest commission or tax accepted as a rate: beyond it is a slip of units."""
 
 

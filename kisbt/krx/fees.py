@@ -26,7 +26,7 @@ _BANKIS_OTHERS = Fraction("0.000146527")
 
 # A higher rate is a per cent number by mistake: the dearest online tariff of KIS is
 # 0.497 %, and no Korean tax on sales has passed 0.3 %.
-_HIGHEST_RATE = Fraction(1, 10)
+_HIGHEST_RATE = Fraction(1, 100)
 
 _EXEMPT = frozenset({Product.ETF, Product.ETN, Product.ELW, Product.INDEX})
 
@@ -94,7 +94,7 @@ def parse_rate(value: object, *, path: str) -> Fraction:
         path: key of the configuration, for the error.
 
     Raises:
-        ConfigError: no number from 0 to 0.1.
+        ConfigError: no number from 0 to 0.01.
     """
     try:
         if isinstance(value, bool):
@@ -106,7 +106,7 @@ def parse_rate(value: object, *, path: str) -> Fraction:
     if not 0 <= rate <= _HIGHEST_RATE:
         raise ConfigError(
             _(
-                "{path}: {found!r}: expected a share of the amount from 0 to 0.1; "
+                "{path}: {found!r}: expected a share of the amount from 0 to 0.01; "
                 "0.00015 is 0.015 %"
             ).format(path=path, found=value),
             path=path,
@@ -125,7 +125,7 @@ def parse_commission(
         path: key of the configuration, for the error.
 
     Raises:
-        ConfigError: neither ``bankis`` nor a number from 0 to 0.1.
+        ConfigError: neither ``bankis`` nor a number from 0 to 0.01.
     """
     if isinstance(value, str) and value.strip().lower() == BANKIS:
         return _BANKIS_STOCK if product is Product.STOCK else _BANKIS_OTHERS

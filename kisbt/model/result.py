@@ -156,6 +156,10 @@ class OpenPosition:
     """Shares still held at the end, valued at the last close.
 
     Attributes:
+        average_price: won, of the shares still held: a partial sale leaves it.
+        realised_pnl: won earned by shares sold since it was opened, before costs;
+            such a position is in no closed trade yet.
+        costs: won, commission and tax since it was opened.
         flag: "" or what the reader must know, for example that the symbol has
             had no candle since `last_time`.
     """
@@ -168,6 +172,8 @@ class OpenPosition:
     last_time: datetime
     market_value: float
     unrealised_pnl: float
+    realised_pnl: float = 0.0
+    costs: float = 0.0
     flag: str = ""
 
 

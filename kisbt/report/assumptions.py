@@ -50,14 +50,16 @@ def assumptions(result: RunResult) -> tuple[Assumption, ...]:
     config = result.run.get("config") or {}
     krx = setting(config, "broker.rules", "krx") == "krx"
     found = [
-        *(_modelled(config, krx=krx)),
+        *(_modelled(result.run, config, krx=krx)),
         *(_not_modelled(result, krx=krx)),
         *(_careful(result, config, krx=krx)),
     ]
     return tuple(Assumption(kind=kind, text=text) for kind, text in found)
 
 
-def _modelled(config: Mapping[str, Any], *, krx: bool) -> Iterator[tuple[Kind, str]]:
+def _modelled(
+    run: Mapping[str, Any], config: Mapping[str, Any], *, krx: bool
+) -> Iterator[tuple[Kind, str]]:
     kind = Kind.MODELLED
     yield (
         kind,
@@ -66,7 +68,7 @@ def _modelled(config: Mapping[str, Any], *, krx: bool) -> Iterator[tuple[Kind, s
             "symbol at the earliest, market orders at its open."
         ),
     )
-    warmup = setting(config, "data.warmup")
+    warmup = run.get("warmup_bars")
     if warmup is not None:
         yield (
             kind,
@@ -82,17 +84,31 @@ def _modelled(config: Mapping[str, Any], *, krx: bool) -> Iterator[tuple[Kind, s
             Kind.CAREFUL,
             _(
                 "KRX rules were off (broker.rules: none): no price steps, no daily "
-                "limits, no one-session orders, no whole won. Results are those of "
-                "plain backtrader, not of the Korean market."
+                "limits, no one-session orders, no whole won, no transaction tax, no "
+                "slippage, no volume cap, no risk limits, and short selling is "
+                "possible. Results are those of plain backtrader, not of the Korean "
+                "market."
             ),
         )
-    yield from ((kind, text) for text in _cost_rules(config))
-    yield (
-        kind,
-        _(
-            "Only own cash is spent and only held shares are sold: no margin, no shorts."
-        ),
-    )
+    yield from ((kind, text) for text in _commission(config))
+    if krx:
+        yield from ((kind, text) for text in _cost_rules(config))
+        yield (
+            kind,
+            _(
+                "Only own cash is spent and only held shares are sold: no margin, no "
+                "shorts."
+            ),
+        )
+        if run.get("interval", "1d") == "1d":
+            yield (
+                kind,
+                _(
+                    "Limits on the loss of a day never act on daily bars: an order "
+                    "made at the close belongs to the next session, which has lost "
+                    "nothing yet."
+                ),
+            )
 
 
 def _exchange_rules(config: Mapping[str, Any]) -> Iterator[str]:
@@ -117,7 +133,7 @@ def _exchange_rules(config: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
-def _cost_rules(config: Mapping[str, Any]) -> Iterator[str]:
+def _commission(config: Mapping[str, Any]) -> Iterator[str]:
     commission = setting(config, "broker.commission")
     if isinstance(commission, int | float):
         yield _("Commission: {rate} of the amount of every fill.").format(
@@ -125,6 +141,9 @@ def _cost_rules(config: Mapping[str, Any]) -> Iterator[str]:
         )
     elif commission is not None:
         yield _("Commission: tariff {name}, per fill.").format(name=commission)
+
+
+def _cost_rules(config: Mapping[str, Any]) -> Iterator[str]:
     tax = setting(config, "broker.tax")
     if isinstance(tax, int | float):
         yield _("Transaction tax: {rate} of the amount of every sell.").format(
@@ -194,16 +213,15 @@ def _careful(
         text = _(
             "Adjusted candles: past prices were rescaled for splits, so that they lie "
             "off the real price steps, and volumes were not. Fills keep the candle's "
-            "own prices; share counts and the volume cap before a split are "
-            "approximate."
+            "own prices; share counts, the volume cap and slippage in price steps "
+            "before a split are approximate."
         )
     else:
         text = _(
             "Raw candles: prices as they were. A split or rights issue looks like a "
             "fall or a jump, and indicators and positions take it for one."
         )
-    if krx or not result.run.get("adjusted"):
-        yield kind, text
+    yield kind, text
     if setting(config, "strategy.params.exits") == "on_close":
         stop = setting(config, "strategy.params.stop_loss")
         if isinstance(stop, int | float) and stop > 0:

@@ -107,6 +107,8 @@ OPEN_POSITIONS: Columns = {
     "last_time": _TIME,
     "market_value": _MONEY,
     "unrealised_pnl": _MONEY,
+    "realised_pnl": _MONEY,
+    "costs": _MONEY,
     "flag": _TEXT,
 }
 _OPTIONAL = {"limit_price", "stop_price", "average_price"}

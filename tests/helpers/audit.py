@@ -147,25 +147,23 @@ def check_price(fill: FillRow, universe: Universe) -> None:
     assert not (flat and fill.price == crowd)
 
 
-def last_close_before(
-    universe: Universe, symbol: str, session: date
-) -> float | None:
+def last_close_before(universe: Universe, symbol: str, session: date) -> float | None:
     """Return the close the limits of `session` are counted from; None if unknown.
 
     Where sessions are missing between, a capital change may have come.
     """
     columns = universe.candles[symbol]
     at = int(np.searchsorted(columns.sessions, np.datetime64(session))) - 1
-    if at < 0 or universe.gaps_are_unknown and columns.sessions[at] != np.datetime64(
-        default_calendar().previous_session(session)
+    if at < 0 or (
+        universe.gaps_are_unknown
+        and columns.sessions[at]
+        != np.datetime64(default_calendar().previous_session(session))
     ):
         return None
     return float(columns.close[at])
 
 
-def check_costs(
-    fill: FillRow, instrument: Instrument, commission: str | float
-) -> None:
+def check_costs(fill: FillRow, instrument: Instrument, commission: str | float) -> None:
     """Commission and tax are whole won, cut, at the rates of the day."""
     fund = instrument.product is not Product.STOCK
     if commission == "bankis":

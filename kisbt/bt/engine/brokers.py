@@ -16,7 +16,7 @@ from backtrader.order import BuyOrder, SellOrder
 from backtrader.position import Position
 
 from kisbt.bt.backbroker import KrxBackBroker
-from kisbt.bt.engine.orders import OrderMaker, clone
+from kisbt.bt.engine.orders import ORDER_DEFAULTS, OrderMaker, clone
 
 _VALUATION = (
     "getvaluesize",
@@ -84,6 +84,51 @@ def _give_back(position: Any) -> None:
         position.datetime = now
 
 
+def _sender(kind: Any) -> Any:
+    """Return the `buy` or `sell` of a broker."""
+
+    # The parameters are BackBroker's: binding them by name is the quickest way.
+    def send(  # noqa: PLR0913, PLR0917
+        self: Any,
+        owner: Any,
+        data: Any,
+        size: float,
+        price: Any = None,
+        plimit: Any = None,
+        exectype: Any = None,
+        valid: Any = None,
+        tradeid: Any = 0,
+        oco: Any = None,
+        trailamount: Any = None,
+        trailpercent: Any = None,
+        parent: Any = None,
+        transmit: bool = True,
+        histnotify: Any = False,
+        _checksubmit: bool = True,
+        **info: Any,
+    ) -> Any:
+        values = {
+            "owner": owner,
+            "data": data,
+            "size": size,
+            "price": price,
+            "pricelimit": plimit,
+            "exectype": exectype,
+            "valid": valid,
+            "tradeid": tradeid,
+            "oco": None,
+            "trailamount": trailamount,
+            "trailpercent": trailpercent,
+            "parent": parent,
+            "transmit": transmit,
+            "simulated": False,
+            "histnotify": histnotify,
+        }
+        return self._send(kind, values, oco, info, check=_checksubmit)
+
+    return send
+
+
 class LeanBackBroker(BackBroker):
     """`BackBroker` that looks at open positions only."""
 
@@ -134,30 +179,23 @@ class LeanBackBroker(BackBroker):
 
     # Orders.
 
-    def buy(self, owner: Any, data: Any, size: float, *at: Any, **asked: Any) -> Any:
-        asked.update(zip(_POSITIONS, at, strict=False))
-        return self._send(BuyOrder, owner, data, size, asked)
-
-    def sell(self, owner: Any, data: Any, size: float, *at: Any, **asked: Any) -> Any:
-        asked.update(zip(_POSITIONS, at, strict=False))
-        return self._send(SellOrder, owner, data, size, asked)
+    buy = _sender(BuyOrder)
+    sell = _sender(SellOrder)
 
     def _send(
-        self, kind: Any, owner: Any, data: Any, size: float, asked: dict[str, Any]
+        self,
+        kind: Any,
+        values: dict[str, Any],
+        oco: Any,
+        info: dict[str, Any],
+        *,
+        check: bool,
     ) -> Any:
-        check = asked.pop("_checksubmit", True)
-        oco, limit = asked.pop("oco", None), asked.pop("plimit", None)
-        params = {name: asked.pop(name) for name in _PARAMETERS & asked.keys()}
-        order = self._make_order(
-            kind, owner=owner, data=data, size=size, pricelimit=limit, **params
-        )
-        if asked:
-            order.addinfo(**asked)
+        order = self._orders.make(kind, values)
+        if info:
+            order.addinfo(**info)
         self._ocoize(order, oco)
-        return self.submit(order, check=check)
-
-    def _make_order(self, kind: Any, **asked: Any) -> Any:
-        return self._orders.make(kind, **asked)
+        return self.submit(order, check)
 
     def notify(self, order: Any) -> None:
         self.notifs.append(clone(order))
@@ -198,7 +236,9 @@ class LeanBackBroker(BackBroker):
         )
         return None
 
-    def _book_fill(self, order: Any, size: Any, price: float, time: float) -> None:
+    def _book_fill(  # noqa: PLR0915  (one method there, one here)
+        self, order: Any, size: Any, price: float, time: float
+    ) -> None:
         """Do what `BackBroker._execute` does for a fill, in its order."""
         feed = order.data
         scheme, position = self.getcommissioninfo(feed), self.positions[feed]
@@ -415,10 +455,11 @@ class LeanKrxBroker(KrxBackBroker, LeanBackBroker):
     def _begin_run(self, feeds: list[Any]) -> None:
         super()._begin_run(feeds)
         self._pass_time = self._now
+        self._record_from = self.p.record_from
 
     def _end_run(self) -> None:
         super()._end_run()
-        del self._pass_time
+        del self._pass_time, self._record_from
 
     def begin_pass(self, now: float) -> None:
         """Take the time of the pass from the loop."""
@@ -430,8 +471,51 @@ class LeanKrxBroker(KrxBackBroker, LeanBackBroker):
         else:
             self._now = self._pass_time
 
+    def next(self) -> None:
+        before = self._now
+        self._refresh_now()
+        now = self._now
+        if self._krx:
+            self._next_krx(before)
+        else:
+            LeanBackBroker.next(self)
+            if self._toactivate:
+                self._hold_back_children()
+            if self._book:
+                self._book.forget_ended()
+        if now >= self._record_from:
+            if now == before:
+                value = float(self._valuemkt)
+                self.recorder.add_equity(now, float(self.cash), value)
+            else:
+                self.recorder.times.append(now)
+                self.recorder.cash.append(self.cash)
+                self.recorder.values.append(self._valuemkt)
+        if self.p.on_bar is not None:
+            self.p.on_bar(now)
+
+    def _next_krx(self, before: float) -> None:
+        now, guard = self._now, self._guard
+        if int(now) != guard.day:
+            guard.begin_bar(now, float(self._value))
+        if self._toactivate:
+            self._activate(before)
+        if self._book:
+            self._work_orders()
+        guard.watch_loss(now, self._get_value())
+
+    def _get_value(self, datas: Any = None, lever: bool = False) -> float:
+        if datas is not None or self._cash_addition or not self._krx:
+            return super()._get_value(datas, lever)
+        value: Any = 0
+        for feed, position in self._held.items():
+            value += float(position.size * feed.lines.close[0])
+        self._valuemkt = self._valuemktlever = value
+        self._value = self._valuelever = self.cash + value
+        return float(self._value)
+
     def _make_order(self, kind: Any, **asked: Any) -> Any:
-        return self._orders.make(kind, **asked)
+        return self._orders.make(kind, {**ORDER_DEFAULTS, **asked})
 
     def getposition(self, data: Any) -> Any:
         if self._have_clones:
@@ -449,20 +533,4 @@ _OWN = (
     "_credits",
     "_adjusts",
 )
-# The arguments of `BackBroker.buy` behind the size, in their order.
-_POSITIONS = (
-    "price",
-    "plimit",
-    "exectype",
-    "valid",
-    "tradeid",
-    "oco",
-    "trailamount",
-    "trailpercent",
-    "parent",
-    "transmit",
-    "histnotify",
-    "_checksubmit",
-)
-_PARAMETERS = frozenset(_POSITIONS) - {"plimit", "oco", "_checksubmit"}
 _LEAN: dict[type, type] = {BackBroker: LeanBackBroker, KrxBackBroker: LeanKrxBroker}

@@ -73,7 +73,7 @@ class FastCerebro(bt.Cerebro):
         if self._exactbars:
             return _("Cerebro({name}=...) is set").format(name="exactbars")
         if self._doreplay:
-            return _("a feed is replayed")
+            return _("a feed is resampled or replayed")
         if self._dolive or self.p.live:
             return _("a feed is live")
         if not self.p.runonce or not self.p.preload:

@@ -12,15 +12,16 @@ from itertools import islice
 from typing import Any
 
 import backtrader as bt
-from backtrader.order import BuyOrder, Order, OrderData, SellOrder
+from backtrader.order import Order, OrderData, SellOrder
 from backtrader.trade import Trade
 from backtrader.utils import AutoOrderedDict
+
+ORDER_DEFAULTS: dict[str, Any] = dict(Order.params._getitems())
 
 # Types whose prices are taken as they are; a trailing stop is moved when made.
 _SIMPLE_TYPES = frozenset(
     {None, Order.Market, Order.Close, Order.Limit, Order.Stop, Order.StopLimit}
 )
-_KINDS = (BuyOrder, SellOrder)
 # No bar is later in its day: a session that ends here ends on that day.
 _DAY_END = time(23, 59, 59, 999_990)
 
@@ -32,30 +33,27 @@ class OrderMaker:
         """Start without known sessions."""
         self._session_ends: dict[tuple[int, time], float] = {}
 
-    def make(self, kind: Any, *, simulated: bool = False, **asked: Any) -> Any:
+    def make(self, kind: Any, values: dict[str, Any]) -> Any:
         """Return a new order.
 
         Args:
             kind: `BuyOrder` or `SellOrder`.
-            simulated: an order on a feed without a bar.
-            asked: the parameters of `Order` that are not left at their default.
+            values: all parameters of `Order` (`ORDER_DEFAULTS`); kept.
         """
-        data, ends_at = asked["data"], asked["data"].p.sessionend
+        data = values["data"]
+        ends_at = data.p.sessionend
         if (
-            simulated
-            or kind not in _KINDS
-            or asked.get("exectype") not in _SIMPLE_TYPES
-            or asked.get("valid") is not None
+            values["simulated"]
+            or values["exectype"] not in _SIMPLE_TYPES
+            or values["valid"] is not None
             or data._tz is not None
             or ends_at < _DAY_END
         ):
-            return kind(simulated=simulated, **asked)
-        values = {**_DEFAULTS, **asked}
+            return kind(**values)
         params = object.__new__(kind.params)
         params.__dict__ = values
         order = object.__new__(kind)
-        held = values.copy()
-        order.__dict__ = held
+        order.__dict__ = held = values.copy()
         _fill_in(held, kind, params)
         held["dteos"] = self._session_end(data.lines.datetime[0], ends_at)
         return order
@@ -68,9 +66,6 @@ class OrderMaker:
             moment = datetime.combine(datetime.fromordinal(day[0]), ends_at)
             number = self._session_ends[day] = bt.date2num(moment)
         return number
-
-
-_DEFAULTS: dict[str, Any] = dict(Order.params._getitems())
 
 
 def _fill_in(held: dict[str, Any], kind: Any, params: Any) -> None:

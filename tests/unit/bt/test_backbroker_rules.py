@@ -554,3 +554,15 @@ def test_daily_feed_of_backtrader_is_traded_at_its_sessions(
     fills = [(f.quantity, f.price) for f in cerebro.broker.recorder.fills]
     assert fills == [(3, price)]
     assert strategy.orders["far"].getstatusname() == "Expired"
+
+
+def test_open_beyond_the_cash_set_aside_ends_the_order_with_a_reason() -> None:
+    # A capital change moved the base price: the open lies over the limit computed.
+    ran = run_script(
+        daily([10_000.0, (20_000, 20_100, 19_900, 20_000), 20_000.0]),
+        {1: keep("o", "buy", size=769)},
+    )
+    assert ran.fills == []
+    assert ran.state("o") == "Margin"
+    assert "cash" in ran.why("o")
+    assert ran.broker.getcash() == CASH

@@ -90,7 +90,7 @@ def bars_of(mode: dict[str, Any], *columns: CandleColumns) -> list[tuple[float, 
     return bars
 
 
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: "+".join(mode))
+@pytest.mark.parametrize("mode", MODES, ids="+".join)
 def test_bars_are_the_candles_in_every_mode_of_cerebro(mode: dict[str, Any]) -> None:
     expected = [
         (
@@ -108,13 +108,13 @@ def test_bars_are_the_candles_in_every_mode_of_cerebro(mode: dict[str, Any]) -> 
     assert bars_of(mode, SESSIONS) == expected
 
 
-@pytest.mark.parametrize("mode", MODES[1:4], ids=lambda mode: "+".join(mode))
+@pytest.mark.parametrize("mode", MODES[1:4], ids="+".join)
 def test_feeds_of_different_times_are_merged_alike(mode: dict[str, Any]) -> None:
     other = minutes([from_nine(1.0, 2.0, 3.0), {}, {"15:30": 4.0}])
     assert bars_of(mode, SESSIONS, other) == bars_of(MODES[0], SESSIONS, other)
 
 
-@pytest.mark.parametrize("mode", MODES[:4], ids=lambda mode: "+".join(mode))
+@pytest.mark.parametrize("mode", MODES[:4], ids="+".join)
 def test_feed_without_candles_does_not_silence_the_others(
     mode: dict[str, Any],
 ) -> None:

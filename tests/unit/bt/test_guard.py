@@ -43,7 +43,8 @@ def test_value_of_a_limit_order_is_counted_at_its_price() -> None:
         return keep(name, "buy", size=250, exectype=Order.Limit, price=price)
 
     ran = run_minutes(
-        [10_000.0] * 2, {1: both(limit("dear", 10_010), limit("ok", 10_000))},
+        [10_000.0] * 2,
+        {1: both(limit("dear", 10_010), limit("ok", 10_000))},
         max_order_pct=25,
     )
     assert (ran.state("dear"), ran.state("ok")) == ("Rejected", "Completed")

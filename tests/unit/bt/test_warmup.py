@@ -59,7 +59,7 @@ def run(first_bar: int | None, mode: dict[str, Any], *feeds: Any, **params: Any)
     return cerebro.run()[0]
 
 
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: "+".join(mode))
+@pytest.mark.parametrize("mode", MODES, ids="+".join)
 def test_nothing_is_called_before_the_first_tradable_bar(mode: dict[str, Any]) -> None:
     calls = run(6, mode).calls
     assert calls[:3] == [("nextstart", 6), ("next", 6), ("next", 7)]
@@ -67,7 +67,7 @@ def test_nothing_is_called_before_the_first_tradable_bar(mode: dict[str, Any]) -
     assert len(calls) == 8
 
 
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: "+".join(mode))
+@pytest.mark.parametrize("mode", MODES, ids="+".join)
 @pytest.mark.parametrize("first_bar", [1, 2, 3])
 def test_open_gate_calls_what_plain_backtrader_calls(
     mode: dict[str, Any], first_bar: int
@@ -79,7 +79,7 @@ def test_open_gate_calls_what_plain_backtrader_calls(
     assert run(first_bar, mode).calls == [c for c in plain if c[1] >= first_bar]
 
 
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: "+".join(mode))
+@pytest.mark.parametrize("mode", MODES, ids="+".join)
 def test_indicators_that_need_more_than_the_warm_up_wait_in_prenext(
     mode: dict[str, Any],
 ) -> None:
@@ -91,7 +91,7 @@ def test_indicators_that_need_more_than_the_warm_up_wait_in_prenext(
     ]
 
 
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: "+".join(mode))
+@pytest.mark.parametrize("mode", MODES, ids="+".join)
 @pytest.mark.parametrize("first_bar", [2, 4, 6])
 def test_nextstart_is_called_once(mode: dict[str, Any], first_bar: int) -> None:
     late = daily([None] * 4 + [float(2_000 + number) for number in range(8)])

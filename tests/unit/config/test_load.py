@@ -115,14 +115,14 @@ report: {benchmark: 990100}
             "broker: {tax: null}",
             (
                 ", line 3: broker.tax: found None; expected krx, none or a rate from 0 to "
-                "0.1 (0.00015 is 0.015 %)"
+                "0.01 (0.00015 is 0.015 %)"
             ),
         ),
         (
             "broker: {commission: 0.2}",
             (
                 ", line 3: broker.commission: found 0.2; expected bankis or a rate from 0 "
-                "to 0.1 (0.00015 is 0.015 %)"
+                "to 0.01 (0.00015 is 0.015 %)"
             ),
         ),
         (

@@ -33,7 +33,7 @@ def test_bankis_tariff():
         ("0.00015", Fraction(15, 100_000)),
         (0, Fraction(0)),
         ("1.5e-4", Fraction(15, 100_000)),
-        (0.1, Fraction(1, 10)),
+        (0.01, Fraction(1, 100)),
     ],
 )
 def test_a_rate_is_taken_exactly_as_written(value, expected):

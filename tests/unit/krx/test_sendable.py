@@ -206,9 +206,7 @@ def test_index_is_refused_before_anything_else() -> None:
     assert rule_of(request(quantity=0), index) == "product"
 
 
-@pytest.mark.parametrize(
-    ("side", "price"), [(Side.BUY, 10_300), (Side.SELL, 9_700)]
-)
+@pytest.mark.parametrize(("side", "price"), [(Side.BUY, 10_300), (Side.SELL, 9_700)])
 def test_protected_market_order_is_a_limit_order(side: Side, price: int) -> None:
     standing = replace(STANDING, protect_market_orders=True)
     sent = sendable(request(side), standing)

@@ -92,7 +92,9 @@ def test_no_limits_refuse_nothing() -> None:
 
 
 def test_unknown_volume_does_not_refuse() -> None:
-    assert refused(RiskLimits(max_adv_pct=1), replace(CALM, average_volume=None)) is None
+    assert (
+        refused(RiskLimits(max_adv_pct=1), replace(CALM, average_volume=None)) is None
+    )
 
 
 def test_no_equity_left_refuses_any_size() -> None:

@@ -35,7 +35,7 @@ def texts(result: RunResult, **changes: Any) -> str:
         ({"broker.slippage_ticks": 0}, "Slippage: none"),
         ({"broker.slippage_ticks": 2}, "Slippage: 2 price"),
         ({"broker.market_orders": "protected"}, "3 % through the last price"),
-        ({"data.warmup": 30}, "30 bars before"),
+        ({"broker.rules": "none"}, "short selling is"),
     ],
 )
 def test_a_setting_changes_what_is_said(

@@ -8,6 +8,7 @@ import backtrader as bt
 import pytest
 
 from kisbt.bt.backbroker import KrxBackBroker
+from kisbt.bt.engine.cerebro import FastCerebro
 from kisbt.bt.feed import CandleFeed
 from kisbt.candles.columns import CandleColumns
 from kisbt.model.candle import DAILY, MINUTE
@@ -51,11 +52,13 @@ def run(
     *,
     mode: dict[str, Any] | None = None,
     broker: dict[str, Any] | None = None,
+    cerebro_class: type[bt.Cerebro] = bt.Cerebro,
     **params: Any,
 ) -> KrxBackBroker:
     """Run a strategy on the Korean broker without costs, and return the broker."""
     free = {"commission": 0.0, "tax": "none", "slippage_ticks": 0, "volume_share": None}
-    cerebro = bt.Cerebro(stdstats=False, **(mode or {"runonce": False}))
+    mode = {"runonce": False} if mode is None else mode
+    cerebro = cerebro_class(stdstats=False, **mode)
     cerebro.setbroker(KrxBackBroker(cash=CASH, **{**free, **(broker or {})}))
     for symbol, columns in feeds.items():
         is_daily = len(set(columns.sessions)) == len(columns)
@@ -114,24 +117,18 @@ def test_exits_come_before_entries_but_free_no_slot_on_their_bar() -> None:
 
 
 def test_sell_signal_wins_over_a_buy_signal() -> None:
-    broker = run(
-        Plan, {"000001": FLAT}, buys=[("000001", 2)], sells=[("000001", 2)]
-    )
+    broker = run(Plan, {"000001": FLAT}, buys=[("000001", 2)], sells=[("000001", 2)])
     assert broker.recorder.orders == []
 
 
 def test_size_is_a_share_of_the_equity_at_the_close() -> None:
-    broker = run(
-        Plan, {"000001": FLAT}, buys=[("000001", 1)], position_size=0.2
-    )
+    broker = run(Plan, {"000001": FLAT}, buys=[("000001", 1)], position_size=0.2)
     assert fills(broker) == [("000001", 200, "planned")]
 
 
 def test_size_is_cut_to_what_the_upper_limit_leaves() -> None:
     # Equity would pay 1,000 shares; the broker charges 13,000 each.
-    broker = run(
-        Plan, {"000001": FLAT}, buys=[("000001", 2)], position_size=1.0
-    )
+    broker = run(Plan, {"000001": FLAT}, buys=[("000001", 2)], position_size=1.0)
     assert fills(broker) == [("000001", 769, "planned")]
 
 
@@ -151,7 +148,10 @@ def test_entry_of_less_than_a_share_is_written_down_as_skipped() -> None:
 
 
 def test_symbol_with_a_live_order_waits() -> None:
-    rows = {f"09:{m:02d}": (10_000.0, 10_000.0, 10_000.0, 10_000.0, 1_000.0) for m in range(1, 9)}
+    rows = {
+        f"09:{m:02d}": (10_000.0, 10_000.0, 10_000.0, 10_000.0, 1_000.0)
+        for m in range(1, 9)
+    }
     broker = run(
         Plan,
         {"000001": minutes([{"15:30": 10_000.0}, rows])},
@@ -177,18 +177,24 @@ def test_refused_order_does_not_block_its_symbol() -> None:
 
 # Ragged universes.
 
-MODES = [{"runonce": False}, {"live": True}]
+# Stock Cerebro raises an IndexError on such a symbol unless it steps bar by bar.
+ENGINES: list[dict[str, Any]] = [
+    {"mode": {"runonce": False}},
+    {"mode": {"live": True}},
+    {"mode": {}, "cerebro_class": FastCerebro},
+]
 
 
 @pytest.mark.parametrize("strategy", ALL)
-@pytest.mark.parametrize("mode", MODES, ids=str)
-def test_symbol_with_one_bar_silences_nobody(
-    strategy: type[bt.Strategy], mode: dict[str, Any]
+@pytest.mark.parametrize("engine", ENGINES, ids=str)
+@pytest.mark.parametrize("bars", [1, 5])
+def test_symbol_with_a_few_bars_silences_nobody(
+    strategy: type[bt.Strategy], engine: dict[str, Any], bars: int
 ) -> None:
     long = daily(UP_AND_DOWN)
-    alone = run(strategy, {"000001": long}, mode=mode)
-    one_bar = daily([None] * 40 + [5_000.0])
-    with_short = run(strategy, {"000001": long, "000002": one_bar}, mode=mode)
+    alone = run(strategy, {"000001": long}, **engine)
+    short = daily([None] * 40 + [5_000.0] * bars)
+    with_short = run(strategy, {"000001": long, "000002": short}, **engine)
     assert len(fills(alone)) > 2
     assert fills(with_short) == fills(alone)
 
