@@ -8,7 +8,7 @@ from typing import Any
 from kisbt.app.state import keys_folder, server_folder
 from kisbt.clock import Clock
 from kisbt.errors import InputError
-from kisbt.kis.client import KisClient, open_client
+from kisbt.kis.client import KisClient, Orders, open_client
 from kisbt.kis.keys import KeyStore, KisKeys, Secret, parse_account, usable_keyring
 from kisbt.kis.servers import Server, emulator_server, kis_server
 from kisbt.model.account import Environment
@@ -46,7 +46,7 @@ class Access:
             folder=server_folder(self.server),
             clock=clock,
             interval_s=interval_s,
-            read_only=read_only,
+            orders=Orders.REFUSED if read_only else Orders.PLAIN,
         )
 
 
@@ -63,6 +63,30 @@ def kis_access(profile: str, environment: Environment) -> Access:
         StorageError: they cannot be read.
     """
     return Access(key_store().load(profile, environment), kis_server(environment))
+
+
+def data_access(trading: Access, data_profile: str | None) -> Access:
+    """Return access for market data, given the one for orders.
+
+    Practice money with real prices: orders go to mock, and the keys of
+    `data_profile` only read. Its real keys are taken if there are any, because the
+    real server has more calls and fifteen times the rate.
+
+    Args:
+        trading: for orders.
+        data_profile: as ``kis.data_profile`` says; None for the same keys.
+
+    Raises:
+        ConfigError: there are no such keys.
+        StorageError: they cannot be read.
+    """
+    if data_profile is None or trading.server.is_emulator:
+        return trading
+    known = {(item.profile, item.environment) for item in key_store().list()}
+    real = (data_profile, Environment.REAL) in known
+    return kis_access(
+        data_profile, Environment.REAL if real else trading.server.environment
+    )
 
 
 def emulator_access(ready_file: Path, environment: Environment) -> Access:

@@ -1,8 +1,9 @@
 """History from KIS into the candle store."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from kisbt.app.connect import Access
@@ -79,11 +80,43 @@ def fetch_history(
         StorageError: the store cannot be written.
     """
     calendar = calendar or default_calendar()
-    clock = clock or SystemClock()
+    if clock is None:
+        clock = _time_of(access) if access.server.is_emulator else SystemClock()
     client = access.open(read_only=True, clock=clock, interval_s=interval_s)
     try:
         job = _Job(request, client, CandleStore(data), calendar, clock, on_progress)
         return job.run()
+    finally:
+        client.close()
+
+
+class _ServersClock:
+    """The date an emulator plays, with waits of real time."""
+
+    def __init__(self, offset_s: float) -> None:
+        self._offset = timedelta(seconds=offset_s)
+        self._real = SystemClock()
+
+    def now(self) -> datetime:
+        """Return the emulator's time of day, to a second."""
+        return self._real.now() + self._offset
+
+    def monotonic(self) -> float:
+        """Return seconds that never go backwards."""
+        return self._real.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; zero or less returns at once."""
+        self._real.sleep(seconds)
+
+
+def _time_of(access: Access) -> Clock:
+    """Ask an emulator for its time: only its own says which sessions are over."""
+    client = access.open(read_only=True)
+    try:
+        with suppress(KisRefused):  # whatever it answers, the answer has a time
+            client.fetch_price("005930")
+        return _ServersClock(client.clock_offset_s() or 0.0)
     finally:
         client.close()
 

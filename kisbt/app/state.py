@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
 
@@ -22,8 +23,11 @@ def keys_folder() -> Path:
 def server_folder(server: Server) -> Path:
     """Return the folder of tokens and rate budgets of a server.
 
-    Keys of the emulator are made anew with each of them, and so are its files'
-    names; nothing is shared with the broker's.
+    Each emulator has its own, by its port: another one may hand out the same keys,
+    and would not know the tokens.
     """
-    place = "emulator" if server.is_emulator else "kis"
+    if server.is_emulator:
+        place = f"emulator-{urlsplit(server.rest_url).port}"
+    else:
+        place = "kis"
     return state_folder() / place / server.environment.value

@@ -114,8 +114,8 @@ def register(app: "typer.Typer") -> None:
         ] = None,
     ) -> None:
         from kisbt.app.emulator import parse_start, read_faults, serve
-        from kisbt.emulator.exchange import Matching as Fills
         from kisbt.emulator.house import Settings
+        from kisbt.emulator.rules import Matching as Fills
 
         if walk is not None and data is not None:
             raise InputError(_("--walk and --data: give one of them"))

@@ -10,9 +10,10 @@ from datetime import date, datetime, timedelta
 from enum import IntEnum
 from typing import NamedTuple
 
-from kisbt.emulator.exchange import Exchange, Matching
+from kisbt.emulator.exchange import Exchange
 from kisbt.emulator.floor import Floor
 from kisbt.emulator.market import Bar, Listing, Trade
+from kisbt.emulator.rules import Matching
 from kisbt.emulator.scenario import Point, Scenario, trade_side, walk_points
 from kisbt.krx.calendar import KST, KrxCalendar
 from kisbt.model.order import Side
@@ -197,7 +198,7 @@ class Engine:
         now = self.floor.now
         for desk in self._desks:
             if not desk.hours.in_candles(now):
-                desk.match_off_hours()
+                desk.matcher.match_off_hours()
             desk.expire(now)
         if step.rank is Rank.NIGHT:
             assert step.day is not None
@@ -268,14 +269,14 @@ class Engine:
         )
         for desk in self._desks:
             if opens:
-                desk.begin_bar(bar.symbol)
-                self._crowded[bar.symbol] = desk.crowded(bar)
-            desk.match(part, crowded=self._crowded.get(bar.symbol))
+                desk.matcher.begin_bar(bar.symbol)
+                self._crowded[bar.symbol] = desk.matcher.crowded(bar)
+            desk.matcher.match(part, crowded=self._crowded.get(bar.symbol))
 
     def _close_candle(self, bar: Bar) -> None:
         self.closed.setdefault(bar.symbol, []).append(bar)
         if self._matching is Matching.CANDLE:
             for desk in self._desks:
-                desk.match_candle(bar)
+                desk.matcher.match_candle(bar)
         if self.on_candle is not None:
             self.on_candle(bar)

@@ -5,16 +5,16 @@ Pure: time comes with each call, nothing is read or sent. Every fill is decided 
 """
 
 import copy
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime, timedelta
-from enum import StrEnum
 from fractions import Fraction
 
 from kisbt.emulator.account import Account
 from kisbt.emulator.floor import Floor
 from kisbt.emulator.hours import Hours
-from kisbt.emulator.market import Bar, Listing, middle
+from kisbt.emulator.market import Listing, middle
+from kisbt.emulator.matcher import Matcher
 from kisbt.emulator.orders import (
     SHAPES,
     Act,
@@ -25,55 +25,20 @@ from kisbt.emulator.orders import (
     OrderRefused,
     Refusal,
     State,
-    Term,
     Ticket,
     WorkOrder,
 )
+from kisbt.emulator.rules import Matching, Rules
 from kisbt.krx.calendar import KrxCalendar
-from kisbt.krx.fees import BANKIS, commission, parse_commission, transaction_tax
-from kisbt.krx.matching import (
-    Outcome,
-    Terms,
-    crowded_side,
-    fillable_quantity,
-    match_candle,
-    slipped_price,
-)
+from kisbt.krx.fees import commission, parse_commission, transaction_tax
 from kisbt.krx.sendable import reserve_price, unit_cost
 from kisbt.model.instrument import Instrument, Product
 from kisbt.model.order import OrderKind, OrderType, Side, Venue
 
-# A conditional limit order turns market when the closing auction begins.
-_CLOSING_AUCTION = timedelta(minutes=10)
 _UNPRICED = frozenset({Kind.MARKET, Kind.PRE_CLOSE, Kind.POST_CLOSE})
 _ON_ARRIVAL = frozenset({Kind.BEST, Kind.PRIORITY, Kind.MID})
 # Largest quantity one order may have; keeps sums far from absurd.
 _MOST_SHARES = 10_000_000
-
-
-class Matching(StrEnum):
-    """When orders meet prices."""
-
-    CANDLE = "candle"  # once a candle, against all of it, when it closes
-    TICK = "tick"  # with each trade, and on arrival
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """What a run sets in its `broker:` block.
-
-    Attributes:
-        commission: ``bankis`` or a rate per side.
-        tax: whether sales are taxed by the dated table.
-        slippage_ticks: price steps lost by orders that take the price of the moment.
-        volume_share: part of a candle's volume own orders may take; None: no cap.
-    """
-
-    matching: Matching = Matching.TICK
-    commission: str | float = BANKIS
-    tax: bool | Fraction = True
-    slippage_ticks: int = 0
-    volume_share: float | None = None
 
 
 class Exchange:
@@ -116,7 +81,7 @@ class Exchange:
         self.orders: list[WorkOrder] = []
         self._working: dict[int, WorkOrder] = {}
         self._number = 0
-        self._used: dict[str, int] = {}
+        self.matcher = Matcher(self)
         self._past: list[tuple[datetime, Account]] = []
         self._closed: set[date] = set()
 
@@ -195,7 +160,7 @@ class Exchange:
             self.accepted(order)
         at_once = self.rules.matching is Matching.TICK
         if at_once and order.open_quantity and self.hours.continuous(self.floor.now):
-            self._match_arrival(order)
+            self.matcher.match_arrival(order)
 
     def _tell(
         self, event: Event, order: WorkOrder, quantity: int = 0, price: int = 0
@@ -451,7 +416,7 @@ class Exchange:
 
     def withdraw_symbol(self, symbol: str) -> None:
         """Cancel every working order of a symbol without anybody's asking."""
-        for order in list(self._working_on(symbol)):
+        for order in self.working_on(symbol):
             self.withdraw(order)
 
     def expire_all(self) -> None:
@@ -469,178 +434,19 @@ class Exchange:
             if now >= self.hours.ends(order.ticket, order.created):
                 self._end(order, State.EXPIRED)
 
-    # Matching.
-
-    def begin_bar(self, symbol: str) -> None:
-        """Give own orders a new candle's volume to take from."""
-        self._used.pop(symbol, None)
-
-    def match(self, bar: Bar, *, crowded: Side | None = None) -> None:
-        """Match the working orders of a symbol against a candle or a part of one.
-
-        Args:
-            bar: prices and volume of the candle; with `Matching.TICK` the prices
-                of one trade, or of the way from the last trade to it.
-            crowded: the side that finds nobody on the other.
-        """
-        listing = self.floor.listings[bar.symbol]
-        if listing.halted or not listing.tradable:
-            return
-        for order in self._working_on(bar.symbol):
-            if self._waits_elsewhere(order, bar):
-                continue
-            if (crowded or listing.locked) is not order.ticket.side:
-                self._match(order, bar, listing)
-            if order.open_quantity and order.ticket.term is not Term.DAY:
-                self.withdraw(order)
-
-    def match_candle(self, bar: Bar) -> None:
-        """Match a whole candle, whose price may have been locked at a limit."""
-        self.begin_bar(bar.symbol)
-        self.match(bar, crowded=self.crowded(bar))
-
-    def crowded(self, bar: Bar) -> Side | None:
-        """Return the side that a candle locked at a price limit does not fill."""
-        listing = self.floor.listings[bar.symbol]
-        return crowded_side(bar.open, bar.high, bar.low, bar.close, listing.band)
-
-    def _working_on(self, symbol: str) -> Iterator[WorkOrder]:
-        for order in list(self._working.values()):
-            if order.ticket.symbol == symbol and order.open_quantity:
-                yield order
-
-    def _waits_elsewhere(self, order: WorkOrder, bar: Bar) -> bool:
-        """Whether an order is of another part of the day than the candle."""
-        kind = order.ticket.kind
-        if kind in {Kind.PRE_CLOSE, Kind.POST_CLOSE, Kind.SINGLE_PRICE}:
-            return True
-        if order.created >= bar.end:
-            return True
-        return order.created >= self.calendar.close_time(order.session)
-
-    def _match(self, order: WorkOrder, bar: Bar, listing: Listing) -> None:
-        outcome = self._outcome(order, bar)
-        if outcome.triggered and not order.triggered:
-            order.triggered, order.triggered_at = True, self.floor.now
-        if outcome.price is None:
-            return
-        used = self._used.get(bar.symbol, 0)
-        quantity = fillable_quantity(
-            order.open_quantity, bar.volume, self.rules.volume_share, used
-        )
-        if order.ticket.term is Term.FOK and quantity < order.open_quantity:
-            return
-        price = outcome.price
-        if outcome.slips:
-            buys = order.ticket.side is Side.BUY
-            worst = bar.high if buys else bar.low
-            if order.price:
-                worst = min(worst, order.price) if buys else max(worst, order.price)
-            price = slipped_price(
-                price,
-                order.ticket.side,
-                self.rules.slippage_ticks,
-                listing.instrument,
-                listing.session,
-                on_grid=True,
-                worst=worst,
-            )
-        self._used[bar.symbol] = used + quantity
-        self.fill(order, quantity, round(price))
-
-    def _outcome(self, order: WorkOrder, bar: Bar) -> Outcome:
-        ticket = order.ticket
-        close = self.calendar.close_time(bar.end.date())
-        ends_day = bar.end >= close
-        kind = OrderType.LIMIT if order.price else OrderType.MARKET
-        if ticket.kind is Kind.STOP_LIMIT:
-            kind = OrderType.STOP_LIMIT
-        if ticket.kind is Kind.CONDITIONAL and bar.start >= close - _CLOSING_AUCTION:
-            kind = OrderType.MARKET
-        terms = Terms(
-            ticket.side,
-            kind,
-            order.price or None,
-            ticket.trigger or None,
-            order.triggered,
-        )
-        found = match_candle(
-            terms, bar.open, bar.high, bar.low, bar.close, closes_session=ends_day
-        )
-        if ticket.kind is Kind.CONDITIONAL and found.price is None and ends_day:
-            return Outcome(bar.close)  # a daily candle ends in the auction
-        return found
-
-    def _match_arrival(self, order: WorkOrder) -> None:
-        """Fill an arriving order against the book of the moment."""
-        listing = self.floor.listings[order.ticket.symbol]
-        crowd = listing.locked is order.ticket.side
-        if listing.volume and not listing.halted and not crowd:
-            self._take_from_book(order, listing)
-        if order.open_quantity and order.ticket.term is not Term.DAY:
-            self.withdraw(order)
-
-    def _take_from_book(self, order: WorkOrder, listing: Listing) -> None:
-        ticket = order.ticket
-        buys = ticket.side is Side.BUY
-        if ticket.kind is Kind.STOP_LIMIT:
-            reached = (
-                listing.last >= ticket.trigger
-                if buys
-                else listing.last <= ticket.trigger
-            )
-            if not reached:
-                return
-            order.triggered, order.triggered_at = True, self.floor.now
-        book = listing.book()
-        within = []
-        for level in book.asks if buys else book.bids:
-            inside = not order.price or (
-                level.price <= order.price if buys else level.price >= order.price
-            )
-            if level.price and inside:
-                within.append(level)
-        there = sum(level.quantity for level in within)
-        if ticket.term is Term.FOK and there < order.open_quantity:
-            return
-        for level in within:
-            quantity = min(level.quantity, order.open_quantity)
-            if quantity:
-                self.fill(order, quantity, level.price)
-
-    def match_off_hours(self) -> None:
-        """Fill what can fill outside the regular session, at this whole minute.
-
-        There are no candles outside it: orders at a fixed close fill at it, others
-        at the last price when their limit allows.
-        """
-        now = self.floor.now
-        for order in list(self._working.values()):
-            listing = self.floor.listings[order.ticket.symbol]
-            if listing.halted or listing.last <= 0 or not order.open_quantity:
-                continue
-            if not self.hours.fills_off_hours(order.ticket, now):
-                continue
-            price = int(listing.last)
-            buys = order.ticket.side is Side.BUY
-            if order.ticket.kind in {Kind.PRE_CLOSE, Kind.POST_CLOSE}:
-                self.fill(order, order.open_quantity, order.price)
-            elif not order.price or (
-                price <= order.price if buys else price >= order.price
-            ):
-                self.fill(order, order.open_quantity, price)
+    # Fills.
 
     def fill(self, order: WorkOrder, quantity: int, price: int) -> None:
         """Fill a part of an order and book it; what is not held is refused."""
         quantity = min(quantity, order.open_quantity)
+        if quantity <= 0:
+            return
         if order.ticket.side is Side.SELL:
             holding = self.account.holdings.get(order.ticket.symbol)
             quantity = min(quantity, holding.quantity if holding else 0)
             if quantity <= 0:
                 self.reject(order)
                 return
-        if quantity <= 0:
-            return
         fill = self._costed(order, quantity, price)
         self._remember()
         order.fills.append(fill)
@@ -721,6 +527,10 @@ class Exchange:
         state = State.WORKING if order.state is State.FILLED else order.state
         amount = sum(fill.quantity * fill.price for fill in seen)
         return replace(order, fills=seen, filled=filled, amount=amount, state=state)
+
+    def working_on(self, symbol: str) -> list[WorkOrder]:
+        """Return the orders of a symbol that can still fill, oldest first."""
+        return [order for order in self.working() if order.ticket.symbol == symbol]
 
     def working(self) -> list[WorkOrder]:
         """Return the orders that can still fill, oldest first."""

@@ -98,6 +98,7 @@ _ACTIONS: Mapping[str, frozenset[str]] = {
             "bad_key",
             "multi",
             "width",
+            "notice_width",
             "no_ping",
             "sub_reject",
             "mute_control",

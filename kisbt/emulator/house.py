@@ -10,11 +10,12 @@ from typing import Literal
 from kisbt.candles.store import CandleStore
 from kisbt.emulator.account import Account
 from kisbt.emulator.engine import Engine
-from kisbt.emulator.exchange import Exchange, Matching, Rules
+from kisbt.emulator.exchange import Exchange
 from kisbt.emulator.faults import Fault, FaultPlan
 from kisbt.emulator.floor import Floor
 from kisbt.emulator.gate import CallLimit, invent_keys
 from kisbt.emulator.quotes import Quotes
+from kisbt.emulator.rules import Matching, Rules
 from kisbt.emulator.scenario import Replay, Scenario, Walk, start_time
 from kisbt.emulator.side import ServerSide, Times
 from kisbt.emulator.streams import StreamHub

@@ -18,8 +18,6 @@ from kisbt.model.order import OrderKind, Side, Venue
 from kisbt.text import _
 
 _VI_S = 120
-# Verbs that happen at once; the others wait for what they break.
-_AT_ONCE = frozenset({"token", "lag", "quirk", "clock"})
 _ON_ORDERS = ("partial", "reject", "cancel")
 
 
@@ -77,6 +75,9 @@ class Levers:
             seconds = fault.number("arg", fault.number("seconds", 1.0))
             asyncio.get_running_loop().create_task(ports.restart(seconds=seconds))
             return
+        if (fault.verb, fault.do) == ("ws", "flood"):
+            self._flood(fault)
+            return
         if fault.verb == "ex" and fault.do not in _ON_ORDERS:
             self._exchange(fault)
             return
@@ -118,7 +119,6 @@ class Levers:
             ("quirk", "late_balance"): self._set_lag,
             ("quirk", "daily_ccld_empty"): self._set_empty,
             ("page", "size"): self._set_page,
-            ("ws", "flood"): self._flood,
         }
         act = acts.get((fault.verb, fault.do))
         if act is None:
@@ -152,7 +152,7 @@ class Levers:
     def _set_page(fault: Fault, side: ServerSide) -> None:
         side.quirks.page_size = max(1, int(fault.number("arg", 15)))
 
-    def _flood(self, fault: Fault, side: ServerSide) -> None:
+    def _flood(self, fault: Fault) -> None:
         """Trade as often as asked at the last price, one share each."""
         count = int(fault.number("arg", 1_000))
         floor = self._house.floor
@@ -162,7 +162,6 @@ class Levers:
             for item in floor.listings.values()
             if item.tradable and wanted in {"", item.symbol}
         ]
-        del side  # the floor is everybody's
         for number in range(count if listings else 0):
             listing = listings[number % len(listings)]
             last = Side.BUY if number % 2 else Side.SELL

@@ -100,7 +100,7 @@ class Emulator:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except BaseException as error:  # handed to whoever waits for the start
+        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
             self._problem = error
         finally:
             self._up.set()

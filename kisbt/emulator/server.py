@@ -112,7 +112,7 @@ class RestApp:
     def _answer(self, request: Incoming) -> WireReply:
         try:
             return self._side.answer(request)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the end of a request
             # The broker answers something whatever it is sent; so does this.
             _LOG.exception("a request could not be answered")
             refused = served.SERVER_ERROR

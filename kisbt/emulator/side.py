@@ -363,7 +363,9 @@ class ServerSide:
         call = CALLS[endpoint.name]
         if request.broken:
             return _refusal(served.BAD_JSON, tr_id)
-        refused = self._account_refused(call, request)
+        refused = self._account_refused(call, request) or self._page_refused(
+            call, request
+        )
         if refused is not None:
             return _refusal(refused, tr_id)
         try:
@@ -425,6 +427,21 @@ class ServerSide:
         return None
 
     # Pages.
+
+    def _page_refused(
+        self, call: RestCall[Any, Any], request: Incoming
+    ) -> Refused | None:
+        """Return the scripted failure of a second or later page."""
+        if request.headers.get(f.H_TR_CONT, "").strip() != f.NEXT_PAGE:
+            return None
+        names = (call.endpoint.name,)
+        if self.faults.strike("page", names, do="change_between"):
+            return served.CHANGED
+        return (
+            served.SERVER_ERROR
+            if self.faults.strike("page", names, do="fail")
+            else None
+        )
 
     def _page(
         self, call: RestCall[Any, Any], value: Any, request: Incoming

@@ -50,6 +50,12 @@ SILENCE_S = 60.0
 # Frames waiting for a slow client before the connection is given up.
 _MOST_WAITING = 200_000
 
+# A burst: so many frames wait that trades are packed together, this many a frame.
+_BURST = 32
+_MOST_RECORDS = 10
+_TRADE_FRAMES = tuple(f"0|{tr_id}|001|" for tr_id in f.TRADE_TRS)
+_HEAD_WIDTH = len(_TRADE_FRAMES[0])
+
 _KINDS = {
     Event.ACCEPTED: NoticeKind.ACCEPTED,
     Event.CONFIRMED: NoticeKind.CONFIRMED,
@@ -185,7 +191,7 @@ class StreamHub:
                 await session.wake.wait()
                 session.wake.clear()
                 while session.outgoing and not session.dead:
-                    frame = session.outgoing.popleft()
+                    frame = self._next_frame(session.outgoing)
                     await send({"type": "websocket.send", "text": frame})
                     self.sent += 1
                 session.sent_s = loop.time()
@@ -193,6 +199,22 @@ class StreamHub:
                 if session.closing and not session.outgoing:
                     await send({"type": "websocket.close", "code": 1000})
                     return
+
+    def _next_frame(self, outgoing: deque[str]) -> str:
+        """Take the next frame; in a burst, trades of one TR share a frame.
+
+        The broker packs several trades into a frame as well when many come at once.
+        """
+        frame = outgoing.popleft()
+        backlog = len(outgoing) > _BURST and not self.side.faults.faults
+        if not backlog or not frame.startswith(_TRADE_FRAMES):
+            return frame
+        head = frame[:_HEAD_WIDTH]
+        rows = [frame[_HEAD_WIDTH:]]
+        while len(rows) < _MOST_RECORDS and outgoing and outgoing[0].startswith(head):
+            rows.append(outgoing.popleft()[_HEAD_WIDTH:])
+        tr_id = frame.split("|", 2)[1]
+        return f"0|{tr_id}|{len(rows):03}|{'^'.join(rows)}"
 
     # What a client says.
 

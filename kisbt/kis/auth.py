@@ -9,7 +9,7 @@ import json
 import logging
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -35,7 +35,7 @@ from kisbt.kis.private import (
 from kisbt.kis.ratelimit import Priority, RateLimiter
 from kisbt.kis.servers import Server, require_own_keys
 from kisbt.kis.transport import HttpReply, HttpRequest, HttpTransport, Text
-from kisbt.kis.wire import auth as wire
+from kisbt.kis.wire import auth as wire, fields as f
 from kisbt.kis.wire.codes import ONE_TOKEN_A_MINUTE, RETRY, WAIT_S, Retry
 from kisbt.kis.wire.endpoints import ENDPOINTS
 from kisbt.kis.wire.rest import parse_body, raise_refusal
@@ -48,6 +48,7 @@ RENEW_BEFORE = timedelta(minutes=5)
 APPROVAL_LIFE = timedelta(hours=23)
 """An approval key is good for 24 hours. Source: portal, websocket section."""
 
+_NONE: Mapping[str, Text] = {}
 _ATTEMPTS = 4  # of one request for a token, time-outs and throttling included
 _PAUSE_S = 2.0
 _MINUTE_S = 60.0
@@ -147,6 +148,15 @@ class Authenticator:
             remove_private(self._path("token"))
         return True
 
+    def hash_key(self, body: Mapping[str, str]) -> str:
+        """Return KIS's hash of an order's body; optional, and a call like any other.
+
+        Raises:
+            KisRefused, NotSent, OutcomeUnknown, WireError: there is none.
+        """
+        keys = {f.H_APP_KEY: self._keys.app_key, f.H_APP_SECRET: self._keys.app_secret}
+        return wire.parse_hash(self._call("hashkey", dict(body), keys))
+
     # One of a kind at a time, in this process and among all of them.
 
     def _get(
@@ -241,11 +251,13 @@ class Authenticator:
             expires=self._clock.now() + APPROVAL_LIFE,
         )
 
-    def _call(self, name: str, body: dict[str, Text]) -> dict[str, object]:
+    def _call(
+        self, name: str, body: dict[str, Text], headers: Mapping[str, Text] = _NONE
+    ) -> dict[str, object]:
         """Ask until there is an answer; asking twice does no harm here."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return self._call_once(name, body)
+                return self._call_once(name, body, headers)
             except (NotSent, OutcomeUnknown) as error:
                 if attempt == _ATTEMPTS or isinstance(error, ForeignReply):
                     raise
@@ -265,7 +277,9 @@ class Authenticator:
             self._clock.sleep(wait_s)
         raise AssertionError("the last attempt returns or raises")
 
-    def _call_once(self, name: str, body: dict[str, Text]) -> dict[str, object]:
+    def _call_once(
+        self, name: str, body: dict[str, Text], headers: Mapping[str, Text]
+    ) -> dict[str, object]:
         endpoint = ENDPOINTS[name]
         if self._limiter is not None:
             self._limiter.acquire(Priority.ORDER)  # every call waits for the token
@@ -273,7 +287,7 @@ class Authenticator:
             HttpRequest(
                 method=endpoint.method,
                 path=endpoint.path,
-                headers={"content-type": "application/json; charset=utf-8"},
+                headers={"content-type": f.FORM, **headers},
                 body=body,
                 tr_id=name,
             )

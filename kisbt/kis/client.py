@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, time
 from email.utils import parsedate_to_datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
@@ -126,6 +127,16 @@ _MULTI = 30  # symbols of one multi-price call
 INDEX_CODES = {"KOSPI": "0001", "KOSDAQ": "1001", "KOSPI200": "2001"}
 
 
+class Orders(StrEnum):
+    """What a client does with orders."""
+
+    PLAIN = "plain"
+    HASHED = "hashed"
+    """Sent with KIS's own hash of them, which costs a call more each."""
+    REFUSED = "refused"
+    """The keys are for market data."""
+
+
 class KisClient:
     """Calls of one set of keys; safe for threads.
 
@@ -141,7 +152,7 @@ class KisClient:
         limiter: RateLimiter,
         *,
         clock: Clock | None = None,
-        read_only: bool = False,
+        orders: Orders = Orders.PLAIN,
     ) -> None:
         """Join the parts; `open_client` makes them.
 
@@ -152,7 +163,7 @@ class KisClient:
             auth: of these keys.
             limiter: the budget of the app key.
             clock: real, or the emulator's.
-            read_only: refuse orders: these keys are for market data.
+            orders: whether and how orders are sent.
 
         Raises:
             ConfigError: the keys do not belong to the server.
@@ -164,7 +175,7 @@ class KisClient:
         self._auth = auth
         self._limiter = limiter
         self._clock = clock or SystemClock()
-        self._read_only = read_only
+        self._orders = orders
         self._order_lock = threading.Lock()
         self._date: tuple[str, datetime] | None = None
         self.unknown_fields: Counter[str] = Counter()
@@ -529,7 +540,7 @@ class KisClient:
         max_wait_s: float | None,
     ) -> Res:
         """Make a call that may change something: at most one body leaves."""
-        if self._read_only:
+        if self._orders is Orders.REFUSED:
             raise ConfigError(
                 _(
                     "the keys named {profile} are for market data only (kis."
@@ -538,10 +549,13 @@ class KisClient:
                 path="kis.data_profile",
             )
         with self._order_lock:
-            token = self._token_or_not_sent(call)
+            token, hash_key = self._before_order(call, request)
             self._limiter.acquire(priority, max_wait_s=max_wait_s)
             try:
-                return self._exchange(call, request, token, position=None).value
+                reply = self._exchange(
+                    call, request, token, position=None, hash_key=hash_key
+                )
+                return reply.value
             except RateLimited as error:
                 self._limiter.throttled(error.retry_after_s)
                 raise
@@ -549,10 +563,16 @@ class KisClient:
                 self._auth.discard(token)  # for the next call; this one is over
                 raise
 
-    def _token_or_not_sent(self, call: RestCall[Req, Res]) -> Secret:
-        """Return a token; if there is none, the order has not been sent."""
+    def _before_order(
+        self, call: RestCall[Req, Res], request: Req
+    ) -> tuple[Secret, str]:
+        """Return token and hash; where there is none, the order has not been sent."""
         try:
-            return self._auth.token()
+            token = self._auth.token()
+            if self._orders is not Orders.HASHED:
+                return token, ""
+            wire = encode_request(call, request, environment=self.environment)
+            return token, self._auth.hash_key(wire.body or {})
         except KisError as error:
             raise NotSent(
                 _("{call} was not sent: there is no token. {why}").format(
@@ -615,6 +635,7 @@ class KisClient:
         token: Secret,
         *,
         position: Continuation | None,
+        hash_key: str = "",
     ) -> Reply[Res]:
         """Send one request and read its answer."""
         wire = encode_request(
@@ -630,6 +651,7 @@ class KisClient:
                     f.H_TOKEN: Secret(f"Bearer {token.reveal()}"),
                     f.H_APP_KEY: self._keys.app_key,
                     f.H_APP_SECRET: self._keys.app_secret,
+                    **({f.H_HASH: hash_key} if hash_key else {}),
                 },
                 query=wire.query,
                 body=wire.body,
@@ -759,7 +781,7 @@ def open_client(
     folder: Path,
     clock: Clock | None = None,
     interval_s: float | None = None,
-    read_only: bool = False,
+    orders: Orders = Orders.PLAIN,
 ) -> KisClient:
     """Return a client; nothing is sent until it is used.
 
@@ -769,7 +791,7 @@ def open_client(
         folder: private; the token and the rate budget, shared by processes.
         clock: real, or the emulator's.
         interval_s: seconds between calls; None for the broker's rate.
-        read_only: refuse orders.
+        orders: whether and how orders are sent.
 
     Raises:
         ConfigError: the keys do not belong to the server.
@@ -788,9 +810,7 @@ def open_client(
     auth = Authenticator(
         keys, server, transport, folder=folder, limiter=limiter, clock=clock
     )
-    return KisClient(
-        keys, server, transport, auth, limiter, clock=clock, read_only=read_only
-    )
+    return KisClient(keys, server, transport, auth, limiter, clock=clock, orders=orders)
 
 
 def _distinct(rows: Iterator[T], key: Callable[[T], object]) -> tuple[T, ...]:

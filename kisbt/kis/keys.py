@@ -124,7 +124,7 @@ class KisKeys:
     def __repr__(self) -> str:
         return (
             f"KisKeys({self.profile!r}, {self.environment}, "
-            f"{mask_account(self.account)}, {MASK})"
+            f"{self.account.masked}, {MASK})"
         )
 
     @property
@@ -137,11 +137,6 @@ class KisKeys:
     def is_emulator(self) -> bool:
         """Whether the local emulator handed them out."""
         return self.app_key.reveal().startswith(EMULATOR_PREFIX)
-
-
-def mask_account(account: Account) -> str:
-    """Return an account number as it may be shown: ****5678-01."""
-    return f"{MASK}{account.number[-4:]}-{account.product}"
 
 
 def parse_profile(text: str) -> str:
@@ -366,7 +361,7 @@ class KeyStore:
         index[name] = StoredKeys(
             profile=keys.profile,
             environment=keys.environment,
-            account=mask_account(keys.account),
+            account=keys.account.masked,
             place=place,
         )
         self._write_index(index)
@@ -380,9 +375,9 @@ class KeyStore:
             StorageError: it is there, but must not or cannot be read.
         """
         name = _entry(parse_profile(profile), environment)
-        text = self._keyring.get(name) if self._keyring is not None else None
-        if text is None:
-            text = self._files.get(name)
+        text = self._files.get(name)  # a keyring may be locked, or gone
+        if text is None and self._keyring is not None:
+            text = self._keyring.get(name)
         if text is not None:
             return _parse(text, profile, environment)
         if environment is Environment.MOCK:
@@ -423,7 +418,7 @@ class KeyStore:
                 StoredKeys(
                     profile=keys.profile,
                     environment=keys.environment,
-                    account=mask_account(keys.account),
+                    account=keys.account.masked,
                     place=Place.VARIABLES,
                 )
             )

@@ -179,7 +179,7 @@ class Socket(Protocol):
         ...
 
 
-class Ears(Protocol):
+class ApprovalSource(Protocol):
     """Who gives the key that opens the stream: an `Authenticator`."""
 
     def approval_key(self, *, refused: Secret | None = None) -> Secret:
@@ -252,7 +252,7 @@ class KisStream:
         self,
         keys: KisKeys,
         server: Server,
-        auth: Ears,
+        auth: ApprovalSource,
         *,
         clock: Clock | None = None,
         connect: Callable[[str], Socket] | None = None,
@@ -265,7 +265,8 @@ class KisStream:
             keys: of the server's environment.
             server: KIS or the emulator.
             auth: gives approval keys.
-            clock: of pauses and silence; real, unless a test moves it.
+            clock: of pauses and silence; the real one, also for an emulator, whose
+                own time may stand still. A test moves it.
             connect: opens a websocket; the network by default.
             silence_s: without any frame for so long, the connection is dead. KIS
                 sends PINGPONG about every ten seconds.

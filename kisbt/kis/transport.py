@@ -18,7 +18,6 @@ from typing import Any, Protocol, cast
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
@@ -40,6 +39,11 @@ TOTAL_S = 15.0
 """Seconds from the first byte sent to the last one read; also when it only drips."""
 _LARGEST = 8 << 20  # bytes of a reply; the longest real one has some 100 kB
 _CHUNK = 64 << 10
+_HEADERS = {
+    "User-Agent": f"kisbt/{kisbt.__version__}",
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+}
 
 Text = str | Secret
 
@@ -147,24 +151,12 @@ class RequestsTransport:
         self._total_s = total_s
         self._verify: bool | str = ca_file or True
         self._clock = SystemClock()  # sockets wait in real time, whatever is simulated
-        self._kept = self._session()
-        self._fresh = self._session()
+        # Adapters without a Session around them: that one follows redirects, reads
+        # .netrc and proxy variables, and keeps cookies.
+        self._kept = _Adapter(server)
+        self._fresh = _Adapter(server)
         self._fresh_lock = threading.Lock()
         _mask_urllib3_log()
-
-    def _session(self) -> requests.Session:
-        session = requests.Session()
-        session.trust_env = False
-        session.headers = CaseInsensitiveDict(
-            {
-                "User-Agent": f"kisbt/{kisbt.__version__}",
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-            }
-        )
-        session.adapters.clear()
-        session.mount(f"{self._server.rest_url}/", _Adapter(self._server))
-        return session
 
     def send(self, request: HttpRequest) -> HttpReply:
         """Send a request once.
@@ -176,7 +168,7 @@ class RequestsTransport:
         if not request.fresh:
             return self._send(self._kept, request)
         with self._fresh_lock:  # one order in flight at a time
-            self._adapter(self._fresh).close()
+            self._fresh.close()
             return self._send(self._fresh, request)
 
     def close(self) -> None:
@@ -184,17 +176,14 @@ class RequestsTransport:
         self._kept.close()
         self._fresh.close()
 
-    def _adapter(self, session: requests.Session) -> HTTPAdapter:
-        return cast("HTTPAdapter", session.get_adapter(f"{self._server.rest_url}/"))
-
-    def _send(self, session: requests.Session, request: HttpRequest) -> HttpReply:
+    def _send(self, adapter: HTTPAdapter, request: HttpRequest) -> HttpReply:
         started_s = self._clock.monotonic()
         exchange = Exchange.start(self._timeout[1], started_s + self._total_s)
         failure: KisError | None = None
         reply: HttpReply | None = None
         try:
             reply = _exchange(
-                session,
+                adapter,
                 self._server.rest_url,
                 request,
                 timeout=self._timeout,
@@ -257,7 +246,7 @@ class RequestsTransport:
 
 
 def _exchange(
-    session: requests.Session,
+    adapter: HTTPAdapter,
     base_url: str,
     request: HttpRequest,
     *,
@@ -265,20 +254,17 @@ def _exchange(
     verify: bool | str,
 ) -> HttpReply:
     """Send and read; the only place where secrets are text."""
-    prepared = session.prepare_request(
-        requests.Request(
-            request.method,
-            base_url + request.path,
-            headers=_revealed(request.headers),
-            params=dict(request.query),
-            data=None if request.body is None else _json_bytes(request.body),
-        )
-    )
+    headers = {**_HEADERS, **_revealed(request.headers)}
     if request.fresh:
-        prepared.headers["Connection"] = "close"
-    # The adapter itself, not Session.send: that one looks at redirects even when told
-    # not to follow them, and keeps cookies.
-    adapter = session.get_adapter(prepared.url or "")
+        headers["Connection"] = "close"
+    prepared = requests.PreparedRequest()
+    prepared.prepare(
+        method=request.method,
+        url=base_url + request.path,
+        headers=headers,
+        params=dict(request.query),
+        data=None if request.body is None else _json_bytes(request.body),
+    )
     response = adapter.send(prepared, stream=True, timeout=timeout, verify=verify)
     try:
         return HttpReply(

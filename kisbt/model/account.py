@@ -29,8 +29,12 @@ class Account:
 
     @property
     def masked(self) -> str:
-        """The number for logs: the last four digits of it are hidden."""
-        return f"{self.number[:-4]}****-{self.product}"
+        """The number for people and logs: ****5678-01."""
+        return f"****{self.number[-4:]}-{self.product}"
+
+    def __repr__(self) -> str:
+        # Tracebacks and logs show requests and keys; the number stays hidden there.
+        return f"Account({self.masked})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,8 @@ def debug_log() -> Iterator[io.StringIO]:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setLevel(logging.DEBUG)
+    # The emulator's own end, in this process for the test only.
+    handler.addFilter(lambda record: not record.name.startswith("uvicorn"))
     root = logging.getLogger()
     level = root.level
     root.addHandler(handler)
@@ -113,7 +115,12 @@ def test_nothing_secret_is_written_anywhere(
 
 def _whole(error: BaseException) -> str:
     """Return all a report of an error could hold: causes, locals, attributes."""
+    trace = error.__traceback__
+    assert trace is not None
+    # Without the test's own frame, which knows the keys.
     text = "".join(
-        traceback.TracebackException.from_exception(error, capture_locals=True).format()
+        traceback.TracebackException(
+            type(error), error, trace.tb_next, capture_locals=True
+        ).format()
     )
     return f"{text}\n{error!r}\n{vars(error)!r}"

@@ -132,20 +132,10 @@ _MAY_BE_EMPTY = {"inquire_psbl_rvsecncl", "fluctuation", "inquire_daily_ccld"}
 
 
 def _token(emulator: Emulator, environment: str) -> str:
-    # One token serves a module: another within a minute would be refused.
-    return _TOKENS.setdefault(
-        (id(emulator), environment), _any_token(emulator, environment)
-    )
-
-
-_TOKENS: dict[tuple[int, str], str] = {}
-
-
-def _any_token(emulator: Emulator, environment: str) -> str:
+    """Return the token issued last: another within a minute would be refused."""
     house = emulator._house
     assert house is not None
-    side = house.sides[Environment(environment)]
-    token: str = side.tokens._tokens[-1].text
+    token: str = house.sides[Environment(environment)].tokens._tokens[-1].text
     return token
 
 

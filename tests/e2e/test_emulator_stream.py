@@ -1,16 +1,15 @@
 """The websocket end over real sockets: frames, notices, registrations, keys."""
 
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
 import websocket
 
-from kisbt.emulator.exchange import Matching
+from kisbt.emulator.rules import Matching
 from kisbt.emulator.runner import Emulator
-from tests.helpers.emulator import SYMBOL, Caller, Listener, stepped
+from tests.helpers.emulator import SYMBOL, Caller, Listener, stepped, until
 
 pytestmark = pytest.mark.e2e
 
@@ -66,13 +65,15 @@ def test_book_comes_with_each_trade(emulator: Emulator, caller: Caller) -> None:
 def test_frames_are_as_wide_as_on_the_virtual_date(
     day: datetime, trade: int, book: int
 ) -> None:
-    with Emulator(stepped(data=None, start=day)) as running:
-        with Listener(Caller(running).log_in()) as stream:
-            stream.subscribe("H0STCNT0")
-            stream.subscribe("H0STASP0")
-            running.advance(60)
-            assert len(stream.rows("H0STASP0", 1)[0]) == book
-            assert len(stream.rows("H0STCNT0", 1)[0]) == trade
+    with (
+        Emulator(stepped(data=None, start=day)) as running,
+        Listener(Caller(running).log_in()) as stream,
+    ):
+        stream.subscribe("H0STCNT0")
+        stream.subscribe("H0STASP0")
+        running.advance(60)
+        assert len(stream.rows("H0STCNT0", 1)[0]) == trade
+        assert len(stream.rows("H0STASP0", 1)[0]) == book
 
 
 def test_fill_comes_encrypted_with_a_key_of_its_own(
@@ -87,7 +88,7 @@ def test_fill_comes_encrypted_with_a_key_of_its_own(
             number = caller.order("buy", 2).json()["output"]["ODNO"]
             tr_id = answer["header"]["tr_id"]
             accepted, filled = stream.rows(tr_id, 2)
-        _until(lambda: emulator.state()["mock"]["stream"]["sessions"] == 0)
+        until(lambda: emulator.state()["mock"]["stream"]["sessions"] == 0)
         assert len(accepted) == 26
         assert [accepted[13], filled[13]] == ["1", "2"]
         assert [int(accepted[9]), int(accepted[10])] == [2, 0]
@@ -97,15 +98,6 @@ def test_fill_comes_encrypted_with_a_key_of_its_own(
         assert filled[1] == caller.server["account"].replace("-", "")
     assert keys[0] != keys[1]
     assert (len(keys[0]["key"]), len(keys[0]["iv"])) == (32, 16)
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    waiting = threading.Event()
-    for _turn in range(250):
-        if holds():
-            return
-        waiting.wait(_WAIT_S / 250)
-    raise AssertionError("it never came true")
 
 
 def test_amendment_and_cancellation_are_told(
@@ -173,7 +165,7 @@ def test_second_session_of_a_key_is_refused_and_a_reset_frees_the_slot(
         }
         assert refused["header"]["tr_id"] == "(null)"
     first.socket.sock.close()
-    _until(lambda: emulator.state()[environment]["stream"]["sessions"] == 0)
+    until(lambda: emulator.state()[environment]["stream"]["sessions"] == 0)
     with Listener(caller, first.approval) as third:
         assert third.subscribe("H0STCNT0")["body"]["msg_cd"] == "OPSP0000"
 

@@ -24,15 +24,17 @@ from kisbt.errors import (
     RateLimited,
     WireError,
 )
+from kisbt.kis import servers
+from kisbt.kis.auth import require_from
 from kisbt.kis.client import KisClient
-from kisbt.kis.servers import emulator_server
-from kisbt.kis.transport import HttpRequest, RequestsTransport
+from kisbt.kis.servers import emulator_server, kis_server
+from kisbt.kis.transport import HttpReply, HttpRequest, RequestsTransport
 from kisbt.kis.wire import market, trading
 from kisbt.kis.wire.requests import Continuation
 from kisbt.kis.wire.rest import NextPage, RestCall, encode_reply
 from kisbt.model.account import Balance, Environment, Funds, Position
 from kisbt.model.order import BrokerOrder, OrderKind, OrderTotals, Side, Venue
-from kisbt.model.ports import NewOrder, OrderHistory
+from kisbt.model.ports import NewOrder, OrderHistory, OrderRef
 from kisbt.model.quote import Price
 from tests.helpers.certificate import self_signed
 from tests.helpers.kis import (
@@ -221,9 +223,7 @@ def test_cancel_that_was_read_is_never_sent_again(row: str, tmp_path: Path) -> N
         assert len(server.requests) == 2  # the token and one body
 
 
-def _ref():
-    from kisbt.model.ports import OrderRef
-
+def _ref() -> OrderRef:
     return OrderRef(branch="00950", number="0000038614", kind=OrderKind.LIMIT)
 
 
@@ -290,8 +290,6 @@ def test_row_03_connect_timeout_proves_not_sent() -> None:
 def test_row_04_untrusted_certificate_gets_no_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kisbt.kis import servers
-
     monkeypatch.setattr(servers, "_require_loopback", lambda *_: None)
     with Loopback(answer(ACCEPTED), certificate=self_signed(tmp_path)) as server:
         error = _send(server.url)
@@ -301,8 +299,6 @@ def test_row_04_untrusted_certificate_gets_no_byte(
 def test_row_04_trusted_certificate_is_accepted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kisbt.kis import servers
-
     monkeypatch.setattr(servers, "_require_loopback", lambda *_: None)
     certificate, key = self_signed(tmp_path)
     with Loopback(answer(ACCEPTED), certificate=(certificate, key)) as server:
@@ -318,8 +314,6 @@ def test_row_04_trusted_certificate_is_accepted(
 def test_row_19_tls_drip_ends_with_the_total_deadline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kisbt.kis import servers
-
     monkeypatch.setattr(servers, "_require_loopback", lambda *_: None)
     certificate, key = self_signed(tmp_path)
     with Loopback(drip, certificate=(certificate, key)) as server:
@@ -624,19 +618,13 @@ def _ignore(work: Callable[[str], object]) -> Callable[[], None]:
     return run
 
 
-def test_emulator_in_the_place_of_kis_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from kisbt.kis.auth import require_from
-    from kisbt.kis.servers import kis_server
-    from kisbt.kis.transport import HttpReply
-
+def test_emulator_in_the_place_of_kis_is_refused() -> None:
     stranger = HttpReply(200, {"x-kisbt-emulator": "1"}, b"{}")
     with pytest.raises(ForeignReply):
         require_from(stranger, kis_server(Environment.REAL), tr_id="")
 
 
-def test_quick_clock_waits_are_seen(tmp_path: Path) -> None:
+def test_query_is_repeated_after_a_moment(tmp_path: Path) -> None:
     clock = QuickClock()
     with (
         Loopback(reply(market.PRICE, price()), script=[close]) as server,

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import threading
+from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,16 @@ def stepped(**changes: Any) -> Settings:
     return Settings(**{**values, **changes})
 
 
+def until(holds: Callable[[], bool]) -> None:
+    """Wait until something has become true."""
+    waiting = threading.Event()
+    for _turn in range(int(TIMEOUT_S / 0.02)):
+        if holds():
+            return
+        waiting.wait(0.02)
+    raise AssertionError("it never came true")
+
+
 class Caller:
     """Talks to one server of an emulator as a plain HTTP client."""
 
@@ -45,6 +57,9 @@ class Caller:
         self.session = requests.Session()
         self.session.trust_env = False
         self.token = ""
+
+    def __del__(self) -> None:
+        self.session.close()
 
     @property
     def keys(self) -> dict[str, str]:
@@ -183,6 +198,7 @@ class Listener:
 
     def __exit__(self, *_error: object) -> None:
         self.socket.close()
+        self.socket.shutdown()
 
     def send(self, tr_id: str, tr_key: str, tr_type: str = "1") -> None:
         self.socket.send(

@@ -183,8 +183,8 @@ class WireRequest:
     path: str
     tr_id: str
     headers: Mapping[str, str]
-    query: Mapping[str, str]
-    body: Mapping[str, str] | None
+    query: Mapping[str, str] = field(repr=False)
+    body: Mapping[str, str] | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from kisbt.kis.wire import fields as f
+from kisbt.kis.wire import auth, fields as f
 from kisbt.kis.wire.rest import WireReply
 
 
@@ -101,5 +101,5 @@ def order_refusal(reason: str, *, mock: bool) -> Refused:
 
 def token_refusal(refused: Refused) -> WireReply:
     """Return a refusal of the token end, whose form is its own."""
-    body = {f.TOKEN_ERROR_TEXT: refused.text, f.TOKEN_ERROR_CODE: refused.code}
+    body = auth.token_refusal(refused.code, refused.text)
     return WireReply(status=403, headers={"Content-Type": f.FORM}, body=body)

@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from kisbt.errors import WireError
@@ -648,11 +650,19 @@ def encode_confirmation(
     return _dumps({"header": header, "body": body})
 
 
+@lru_cache(maxsize=256)
+def _template(
+    tr_id: str, day: date
+) -> tuple[dict[str, str], Callable[[Mapping[str, str]], tuple[str, ...]]]:
+    """Return a record without values, and what puts values into their order."""
+    columns = layout_on(tr_id, day).fields
+    blank = {name: "0" if kind in f.NUMBERS else "" for name, kind in columns}
+    return blank, itemgetter(*(name for name, _kind in columns))
+
+
 def _record(tr_id: str, day: date, values: Mapping[str, str]) -> str:
-    return "^".join(
-        values.get(name, "0" if kind in f.NUMBERS else "")
-        for name, kind in layout_on(tr_id, day).fields
-    )
+    blank, in_order = _template(tr_id, day)
+    return "^".join(in_order({**blank, **values}))
 
 
 def _data_frame(encrypted: str, tr_id: str, count: int, payload: str) -> str:

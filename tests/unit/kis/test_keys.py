@@ -14,10 +14,10 @@ from kisbt.kis.keys import (
     KisKeys,
     Place,
     Secret,
-    mask_account,
     parse_account,
     parse_profile,
     read_devlp,
+    usable_keyring,
 )
 from kisbt.model.account import Account, Environment
 from tests.helpers.kis import make_keys
@@ -137,7 +137,8 @@ def test_profile_is_no_path(text: str) -> None:
 
 
 def test_account_is_masked() -> None:
-    assert mask_account(Account("12345678", "01")) == "****5678-01"
+    account = Account("12345678", "01")
+    assert (account.masked, repr(account)) == ("****5678-01", "Account(****5678-01)")
 
 
 def test_fingerprint_tells_environments_apart() -> None:
@@ -156,6 +157,35 @@ def test_keys_go_to_the_keyring_first(tmp_path: Path) -> None:
     assert store.load("default", Environment.MOCK) == keys
     text = "".join(path.read_text() for path in tmp_path.iterdir())
     assert keys.app_key.reveal() not in text
+
+
+def test_keys_in_a_file_need_no_keyring(tmp_path: Path) -> None:
+    class Locked(FakeKeyring):
+        def get(self, name: str) -> str | None:
+            raise StorageError("locked")
+
+    store = KeyStore(tmp_path, keyring=Locked(), variables={})
+    store.add(make_keys(), in_file=True)
+    assert store.load("default", Environment.MOCK) == make_keys()
+
+
+@pytest.mark.parametrize(
+    ("module", "usable"),
+    [
+        ("keyring.backends.SecretService", True),
+        ("keyring.backends.macOS", True),
+        ("keyring.backends.Windows", True),
+        ("keyring.backends.fail", False),
+        ("keyring.backends.null", False),
+        ("keyrings.alt.file", False),
+    ],
+)
+def test_only_the_systems_own_keyring_is_used(
+    module: str, usable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = type("Keyring", (), {"__module__": module})()
+    monkeypatch.setattr("keyring.get_keyring", lambda: backend)
+    assert (usable_keyring() is not None) is usable
 
 
 def test_file_is_private_whatever_the_umask(tmp_path: Path) -> None:

@@ -68,6 +68,27 @@ def test_refusals_at_once_are_one_event() -> None:
     assert state.interval_s(10.4, BASE) < BASE * 1.5
 
 
+def test_row_25_lower_limit_is_found_and_left_again() -> None:
+    """A server that takes five calls a second, then twenty again."""
+    clock = ManualClock(QuickClock().now())
+    limiter = RateLimiter(1 / 15, clock=clock)
+    taken: list[float] = []
+    refused = {"first": 0, "rest": 0}
+    while clock.monotonic() < 60:
+        limiter.acquire(Priority.MARKET_DATA)
+        now = clock.monotonic()
+        if sum(now - at < 1 for at in taken[-25:]) < 5:
+            taken.append(now)
+            continue
+        refused["first" if now < 10 else "rest"] += 1
+        limiter.throttled(0.5)
+    assert refused["first"] <= 6
+    assert refused["rest"] <= 15
+    assert len(taken) > 150
+    clock.advance(600)
+    assert limiter.interval_s() == pytest.approx(1 / 15, rel=0.01)
+
+
 def test_slow_down_has_an_end() -> None:
     state = Budget()
     for second in range(0, 100, 2):
