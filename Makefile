@@ -7,12 +7,13 @@ TEST_STAMP := $(VENV)/.installed-test
 # Two workers at most: each imports pandas and plotly.
 WORKERS ?= 2
 
-.PHONY: demo test lint bench messages clean help
+.PHONY: demo test lint bench test-peers messages clean help
 
 help:
 	@echo "make demo      backtest of the bundled sample, with its report"
 	@echo "make test      every check: ruff, mypy, import-linter, pytest"
 	@echo "make bench     speed and memory budgets"
+	@echo "make test-peers  clients of others against the local server, in .venv-peers"
 	@echo "make messages  collect the texts into the catalogues and compile them"
 	@echo "make clean     remove the environment and everything generated"
 
@@ -54,7 +55,18 @@ messages: $(TEST_STAMP)
 		--ignore-pot-creation-date
 	$(BIN)/pybabel -q compile --domain=kisbt --directory=kisbt/locale --statistics
 
+# The pins of other people's clients must not reach our own environment.
+PEERS := .venv-peers
+PEERS_STAMP := $(PEERS)/.installed
+$(PEERS_STAMP): setup.cfg setup.py pyproject.toml
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test,peers]'
+	@touch $@
+
+test-peers: $(PEERS_STAMP)
+	$(PEERS)/bin/python -m pytest tests/e2e/test_peers.py
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info runs demo .bench .coverage* htmlcov
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info runs demo .bench .coverage* htmlcov
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

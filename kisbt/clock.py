@@ -4,7 +4,9 @@ Korea has had no daylight saving time since 1988, so KST is a fixed offset for
 every date kisbt knows.
 """
 
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Protocol
@@ -70,6 +72,90 @@ class ManualClock:
         if seconds > 0:
             self._elapsed_s += seconds
             self._now += timedelta(seconds=seconds)
+
+
+class EmulatorClock:
+    """The clock of an emulated market, as its clients see it.
+
+    It runs at the market's speed from the last time it was told, and stands still
+    at speed 0: then time moves only when it is told again. Safe to share between
+    threads.
+    """
+
+    def __init__(
+        self,
+        start: datetime,
+        *,
+        speed: float = 0.0,
+        wall: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Start at `start` (aware) with monotonic time 0.
+
+        Args:
+            start: virtual time.
+            speed: virtual seconds per second; 0 stands still.
+            wall: seconds that never go backwards.
+        """
+        self._start = start.astimezone(KST)
+        self._wall = wall
+        self._changed = threading.Condition()
+        self._at_s = 0.0
+        self._told = wall()
+        self._speed = speed
+        self._sleeping: dict[int, float] = {}
+
+    def tell(self, now: datetime, *, speed: float) -> None:
+        """Take over the market's time; it never goes backwards.
+
+        Args:
+            now: virtual time of this moment, aware.
+            speed: from now on.
+        """
+        told = (now - self._start).total_seconds()
+        with self._changed:
+            self._at_s = max(self._elapsed(), told)
+            self._told = self._wall()
+            self._speed = speed
+            self._changed.notify_all()
+
+    def _elapsed(self) -> float:
+        return self._at_s + (self._wall() - self._told) * self._speed
+
+    def now(self) -> datetime:
+        """Return the virtual time of day, aware, in KST."""
+        return self._start + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        """Return the virtual seconds since the start."""
+        with self._changed:
+            return self._elapsed()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait until virtual time has moved by `seconds`."""
+        if seconds <= 0:
+            return
+        me = threading.get_ident()
+        with self._changed:
+            until = self._elapsed() + seconds
+            self._sleeping[me] = until
+            self._changed.notify_all()
+            try:
+                while (left := until - self._elapsed()) > 0:
+                    # Standing still: only a new time ends the wait.
+                    self._changed.wait(left / self._speed if self._speed else None)
+            finally:
+                del self._sleeping[me]
+
+    @property
+    def wanted_s(self) -> float | None:
+        """Virtual seconds until the first sleeper wakes; None if nobody sleeps.
+
+        Whoever moves a standing clock looks here before deciding how far.
+        """
+        with self._changed:
+            if not self._sleeping:
+                return None
+            return max(0.0, min(self._sleeping.values()) - self._elapsed())
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,14 @@
     ├─ StorageError           a file could not be written; nothing half-written
     ├─ MarketRuleError        refused by exchange rules before anything was sent
     ├─ RiskRefused            refused by the risk guard
+    ├─ KisError               something about a call to KIS
+    │  ├─ NotSent             certainly did not leave: safe to retry
+    │  ├─ OutcomeUnknown      may have been carried out: never resend an order
+    │  │  └─ ForeignReply     something other than KIS answered: ask nothing more of it
+    │  ├─ KisRefused          KIS answered no, so nothing happened
+    │  │  ├─ RateLimited      may be sent again after `retry_after_s`
+    │  │  └─ AuthError        token refused or expired: renew once
+    │  └─ WireError           a reply or frame breaks the format
     └─ StrategyError          the user's strategy raised
 
 The class says what the caller can do next. Values are attributes; the message
@@ -109,3 +117,112 @@ class StrategyError(KisbtError):
         super().__init__(message)
         self.bar = bar
         self.details = details
+
+
+class KisError(KisbtError):
+    """A call to KIS did not do what was asked.
+
+    Attributes:
+        tr_id: transaction id of the call, "" if it has none.
+        environment: ``real`` or ``mock``, "" if not known.
+    """
+
+    def __init__(self, message: str, *, tr_id: str = "", environment: str = "") -> None:
+        super().__init__(message)
+        self.tr_id = tr_id
+        self.environment = environment
+
+
+class NotSent(KisError):
+    """The request certainly did not leave; sending it again is safe."""
+
+
+class OutcomeUnknown(KisError):
+    """The request may have been carried out: time-out, dropped socket, bad reply.
+
+    An order is never sent again after this; its fate is asked of KIS.
+    """
+
+
+class ForeignReply(OutcomeUnknown):
+    """Something other than KIS answered, or it sends us elsewhere.
+
+    Not even a query is repeated: every call carries the keys.
+    """
+
+
+class KisRefused(KisError):
+    """KIS answered no, so nothing happened.
+
+    Attributes:
+        code: KIS message code, for example ``APBK0952``; see `kisbt errors`.
+        reply: KIS's own words, blanks removed.
+        http_status: 0 if it came over the websocket.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        reply: str = "",
+        http_status: int = 0,
+        tr_id: str = "",
+        environment: str = "",
+    ) -> None:
+        super().__init__(message, tr_id=tr_id, environment=environment)
+        self.code = code
+        self.reply = reply
+        self.http_status = http_status
+
+
+class RateLimited(KisRefused):
+    """Too many calls; the same request may be sent again later.
+
+    Attributes:
+        retry_after_s: seconds to wait before sending again.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        reply: str = "",
+        http_status: int = 0,
+        tr_id: str = "",
+        environment: str = "",
+        retry_after_s: float = 1.0,
+    ) -> None:
+        super().__init__(
+            message,
+            code=code,
+            reply=reply,
+            http_status=http_status,
+            tr_id=tr_id,
+            environment=environment,
+        )
+        self.retry_after_s = retry_after_s
+
+
+class AuthError(KisRefused):
+    """The token was refused or has expired; renew it once, then give up."""
+
+
+class WireError(KisError):
+    """A reply or frame breaks the format; nothing in it is believed.
+
+    Attributes:
+        payload: the offending text, cut short, secrets masked.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        payload: str = "",
+        tr_id: str = "",
+        environment: str = "",
+    ) -> None:
+        super().__init__(message, tr_id=tr_id, environment=environment)
+        self.payload = payload

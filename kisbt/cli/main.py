@@ -24,6 +24,11 @@ COMMANDS = (
     "config",
     "strategies",
     "rules",
+    "emulator",
+    "keys",
+    "fetch",
+    "doctor",
+    "errors",
 )
 """Modules of `kisbt.cli`, in the order of the help; each has ``register(app)``."""
 

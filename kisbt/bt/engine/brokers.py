@@ -410,8 +410,6 @@ class LeanBackBroker(BackBroker):
             added = self._cash_addition.popleft()
             self._fundshares += added / self._fundval
             self.cash += added
-        if self._dirty:
-            self._refresh()
         leveraged = value = unrealized = 0.0
         for _feed, position, scheme, close in self._open:
             size, price = position.size, close[0]

@@ -32,6 +32,10 @@ MADE: dict[str, Any] = {
     "and": (lambda d: bt.And(d.close > d.open, d.low), bt.And),
     "or": (lambda d: bt.Or(d.close > d.open, 0.0), bt.Or),
     "max": (lambda d: bt.Max(d.close, 20_000.0, d.open), bt.Max),
+    "max of equals": (
+        lambda d: bt.Max(-(d.close - d.close), d.close - d.close),
+        bt.Max,
+    ),
     "min": (lambda d: bt.Min(d.close, d.open), bt.Min),
     "any of": (lambda d: bt.Any(d.close > d.open, d.low > d.low(-1)), bt.Any),
     "all of": (lambda d: bt.All(d.close > d.open, d.low > d.low(-1)), bt.All),
