@@ -19,7 +19,7 @@ from plotly.offline import get_plotlyjs
 import kisbt
 from kisbt.clock import KST
 from kisbt.model.order import Side
-from kisbt.model.result import RunResult, Times, TradeRow
+from kisbt.model.result import OpenPosition, RunResult, Times, TradeRow
 from kisbt.report.assumptions import Kind, assumptions, kind_title, setting
 from kisbt.report.charts import SymbolChart
 from kisbt.report.figures import heat, minutes, overview
@@ -326,10 +326,22 @@ def _open_rows(result: RunResult) -> list[dict[str, Any]]:
                 "pnl": held.unrealised_pnl,
                 "tone": _tone(held.unrealised_pnl),
                 "return": held.unrealised_pnl / cost if cost else None,
-                "flag": held.flag,
+                "flag": _note(held),
             }
         )
     return rows
+
+
+def _note(held: OpenPosition) -> str:
+    """Return what a reader must know of an open position."""
+    notes = [held.flag] if held.flag else []
+    if held.realised_pnl:
+        notes.append(
+            _("partly sold: {won} earned so far, before costs").format(
+                won=format_won(held.realised_pnl, signed=True)
+            )
+        )
+    return "; ".join(notes)
 
 
 def _moment(time: datetime, result: RunResult) -> str:
