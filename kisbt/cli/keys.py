@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from kisbt.app.keys import Added
     from kisbt.kis.keys import KisKeys
 
-Profile = Annotated[
-    str, typer.Option("--profile", metavar="NAME", help=_("Your name for the keys."))
-]
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -54,7 +50,12 @@ def _add_add(group: typer.Typer) -> None:
         epilog=_("Example: kisbt keys add --import ~/KIS/config/kis_devlp.yaml"),
     )
     def add(
-        profile: Profile = "default",
+        profile: Annotated[
+            str,
+            typer.Option(
+                "--profile", metavar="NAME", help=_("Your name for the keys.")
+            ),
+        ] = "default",
         environment: Annotated[
             Environment,
             typer.Option("--environment", help=_("real, or mock (practice money).")),

@@ -103,13 +103,12 @@ class KisKeys:
             (_("app key"), self.app_key),
             (_("app secret"), self.app_secret),
         ):
-            text = secret.reveal()
-            if not text or not text.isascii() or any(c.isspace() for c in text):
+            if not _may_be_key(secret):
                 raise InputError(
                     _(
                         "{name}: {count} characters, with blanks or other signs among "
                         "them; copy it again from the KIS Developers page"
-                    ).format(name=name, count=len(text))
+                    ).format(name=name, count=len(secret.reveal()))
                 )
         if len(self.app_key.reveal()) >= len(self.app_secret.reveal()):
             raise InputError(
@@ -152,6 +151,11 @@ def parse_profile(text: str) -> str:
             ).format(found=text)
         )
     return text
+
+
+def _may_be_key(secret: Secret) -> bool:
+    text = secret.reveal()
+    return bool(text) and text.isascii() and not any(c.isspace() for c in text)
 
 
 def parse_account(text: str) -> Account:
@@ -375,11 +379,9 @@ class KeyStore:
             StorageError: it is there, but must not or cannot be read.
         """
         name = _entry(parse_profile(profile), environment)
-        text = self._files.get(name)  # a keyring may be locked, or gone
-        if text is None and self._keyring is not None:
-            text = self._keyring.get(name)
-        if text is not None:
-            return _parse(text, profile, environment)
+        stored = self._stored(name)
+        if stored is not None:
+            return _parse(stored, profile, environment)
         if environment is Environment.MOCK:
             found = _from_variables(self._variables, profile)
             if found is not None:
@@ -391,6 +393,12 @@ class KeyStore:
             ).format(environment=environment, profile=profile),
             path="kis.profile",
         )
+
+    def _stored(self, name: str) -> Secret | None:
+        text = self._files.get(name)  # a keyring may be locked, or gone
+        if text is None and self._keyring is not None:
+            text = self._keyring.get(name)
+        return None if text is None else Secret(text)
 
     def remove(self, profile: str, environment: Environment) -> bool:
         """Forget a set of keys; return whether there was one.
@@ -471,10 +479,11 @@ def _dump(keys: KisKeys) -> str:
     )
 
 
-def _parse(text: str, profile: str, environment: Environment) -> KisKeys:
+def _read(stored: Secret) -> KisKeys | None:
+    """Return the keys written by `_dump`; None if they are damaged."""
     try:
-        row = json.loads(text)
-        keys = KisKeys(
+        row = json.loads(stored.reveal())
+        return KisKeys(
             profile=str(row["profile"]),
             environment=Environment(row["environment"]),
             app_key=Secret(str(row["app_key"])),
@@ -483,8 +492,13 @@ def _parse(text: str, profile: str, environment: Environment) -> KisKeys:
             hts_id=Secret(str(row.get("hts_id", ""))),
         )
     except (ValueError, TypeError, KeyError, InputError):
-        keys = None
-    if keys is None:  # outside the handler: no exception may carry the text along
+        return None
+
+
+def _parse(stored: Secret, profile: str, environment: Environment) -> KisKeys:
+    # A traceback may show the variables here: none of them holds a plain key.
+    keys = _read(stored)
+    if keys is None:
         raise StorageError(
             _(
                 "the stored {environment} keys named {profile} are damaged; add them "
@@ -541,22 +555,25 @@ def read_devlp(path: Path, *, profile: str = "default") -> tuple[KisKeys, ...]:
             file is repeated.
     """
     values = _read_yaml(path)
+    if values is None:
+        raise InputError(
+            _("{path}: not a kis_devlp.yaml of the broker").format(path=path)
+        )
+    blank = Secret("")
     found: list[KisKeys] = []
     problems: list[str] = []
     for environment, names in _DEVLP.items():
-        app_key, app_secret, account = (_word(values, name) for name in names)
+        app_key, app_secret, account = (values.get(name, blank) for name in names)
         if not (app_key and app_secret):
             continue
-        product = _word(values, "my_prod") or "01"
         try:
-            number = account if len(account) != 8 else f"{account}-{product}"
             keys = KisKeys(
                 profile=profile,
                 environment=environment,
-                app_key=Secret(app_key),
-                app_secret=Secret(app_secret),
-                account=parse_account(number),
-                hts_id=Secret(_word(values, "my_htsid")),
+                app_key=app_key,
+                app_secret=app_secret,
+                account=_devlp_account(account, values.get("my_prod", blank)),
+                hts_id=values.get("my_htsid", blank),
             )
         except InputError as error:
             problems.append(f"{environment}: {error}")
@@ -576,27 +593,35 @@ def read_devlp(path: Path, *, profile: str = "default") -> tuple[KisKeys, ...]:
     return tuple(found)
 
 
-def _read_yaml(path: Path) -> Mapping[str, object]:
+def _devlp_account(number: Secret, product: Secret) -> Account:
+    text = number.reveal()
+    return parse_account(
+        text if len(text) != 8 else f"{text}-{product.reveal() or '01'}"
+    )
+
+
+def _read_yaml(path: Path) -> Mapping[str, Secret] | None:
+    """Return the words of a file by name; None if it is no mapping."""
     content = path.read_bytes()
-    values: object = None
-    if len(content) <= _LARGEST_YAML:
-        try:
-            # BaseLoader keeps every scalar as written: account 01234567 is no number.
-            values = yaml.load(content, Loader=yaml.BaseLoader)  # noqa: S506
-        except (yaml.YAMLError, ValueError, RecursionError):
-            values = None  # its message would quote the file
+    if len(content) > _LARGEST_YAML:
+        return None
+    try:
+        # BaseLoader keeps every scalar as written: account 01234567 is no number.
+        values: object = yaml.load(content, Loader=yaml.BaseLoader)  # noqa: S506
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return None  # its message would quote the file
     if not isinstance(values, Mapping):
-        raise InputError(
-            _("{path}: not a kis_devlp.yaml of the broker").format(path=path)
-        )
-    return values
+        return None
+    return {
+        str(name): Secret(_word(text))
+        for name, text in values.items()
+        if isinstance(text, str)
+    }
 
 
-def _word(values: Mapping[str, object], name: str) -> str:
-    text = values.get(name, "")
-    word = text.strip() if isinstance(text, str) else ""
+def _word(text: str) -> str:
     # The template has Korean words where the user is to write.
-    return word if word.isascii() else ""
+    return text.strip() if text.isascii() else ""
 
 
 def secrets_of(keys: Iterable[KisKeys]) -> tuple[str, ...]:

@@ -73,11 +73,11 @@ class Rig:
             assert SystemClock().monotonic() - began < 20, (found, self.stream.state())
         return found
 
-    def until(self, condition: Callable[[], bool]) -> None:
+    def until(self, condition: Callable[[], bool], within_s: float = 20.0) -> None:
         began = SystemClock().monotonic()
         while not condition():
             SystemClock().sleep(0.001)
-            assert SystemClock().monotonic() - began < 20, self.stream.state()
+            assert SystemClock().monotonic() - began < within_s, self.stream.state()
 
 
 @contextmanager
@@ -313,6 +313,97 @@ def test_row_60_five_hundred_drops_keep_to_the_budget() -> None:
         assert found == [f"{number:010}" for number in delivered]
         assert _most_in_window(r.server.times) <= 20
         assert all(len(s.registered) == 2 for s in r.server.sockets[:-1])
+
+
+class Storm:
+    """Sends good notices with every fault of the line among them, in seeded order."""
+
+    KINDS = ("drop", "double", "swap", "corrupt", "several", "wide")
+
+    def __init__(self, server: FakeServer, clock: ManualClock, seed: int) -> None:
+        self.noise = random.Random(seed)
+        self.server = server
+        self.clock = clock
+        self.steps = [kind for kind in self.KINDS for _ in range(500)]
+        self.noise.shuffle(self.steps)
+        self.told: list[str] = []
+        self.incomplete = 0
+
+    def __call__(self, socket: FakeSocket) -> None:
+        if not self.steps:
+            return
+        self.incomplete += len(socket.registered) != 3
+        self.clock.sleep(self.noise.uniform(0, 3))
+        getattr(self, f"_{self.steps.pop()}")(socket)
+
+    def _tell(self, socket: FakeSocket, *numbers: int) -> None:
+        rows = [notice(number) for number in numbers]
+        socket.frames.append(self.server.notice(socket, *rows))
+        self.told += [row.number for row in rows]
+
+    def _next(self) -> int:
+        return len(self.told) + 1
+
+    def _drop(self, socket: FakeSocket) -> None:
+        self._tell(socket, self._next())
+        socket.frames.append(DROP)
+
+    def _double(self, socket: FakeSocket) -> None:
+        number = self._next()
+        self._tell(socket, number)
+        self._tell(socket, number)
+
+    def _swap(self, socket: FakeSocket) -> None:
+        number = self._next()
+        self._tell(socket, number + 1)
+        self._tell(socket, number)
+
+    def _corrupt(self, socket: FakeSocket) -> None:
+        text = self.server.notice(socket, notice(0))
+        if self.noise.random() < 0.5:
+            text = encode_ticks([tick(1)])
+        at = self.noise.randrange(len(text))
+        socket.frames.append(text[:at].encode() + b"\xff\x00|^" + text[at:].encode())
+        self._tell(socket, self._next())
+
+    def _several(self, socket: FakeSocket) -> None:
+        number = self._next()
+        self._tell(socket, number, number + 1, number + 2)
+        socket.frames.append(encode_ticks([tick(number), tick(number + 1)]))
+
+    def _wide(self, socket: FakeSocket) -> None:
+        tr_id, cipher = next(iter(socket.ciphers.items()))
+        columns = "^".join(["1"] * self.noise.choice([22, 24, 25, 27]))
+        socket.frames.append(f"1|{tr_id}|001|{cipher.encrypt(columns)}")
+        self._tell(socket, self._next())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_five_hundred_faults_of_each_kind_lose_no_notice(seed: int) -> None:
+    with rig() as r:
+        storm = Storm(r.server, r.clock, seed)
+        r.server.idle = storm
+        r.stream.subscribe_notices()
+        r.stream.subscribe_trades("005930")
+        r.stream.subscribe_quotes("005930")
+        r.stream.start()
+        r.until(lambda: not storm.steps and r.stream.wait_ready(0), within_s=200)
+        found: list[str] = []
+        alerts: set[Trouble] = set()
+        gaps = 0
+        while (event := r.stream.next_event(0.5)) is not None:
+            if isinstance(event, Notice):
+                found.append(event.number)
+            elif isinstance(event, Gap):
+                gaps += 1
+            else:
+                alerts.add(event.trouble)
+        assert [number for number in found if int(number)] == storm.told
+        assert (len(r.server.times), gaps, storm.incomplete) == (501, 501, 0)
+        assert _most_in_window(r.server.times) <= 20
+        assert alerts == {Trouble.DOWN, Trouble.UNREADABLE, Trouble.DISTRUSTED}
 
 
 def test_row_61_slow_consumer_loses_no_notice() -> None:

@@ -332,7 +332,7 @@ def test_orders_on_minutes(name: str) -> None:
         {"filler": bt.broker.fillers.FixedBarPerc(perc=1.0)},
         {"filler": bt.broker.fillers.FixedSize(size=7)},
     ],
-    ids=str,
+    ids="+".join,
 )
 @pytest.mark.parametrize("name", ["market", "short"])
 def test_options_of_backtraders_broker(name: str, options: dict[str, Any]) -> None:

@@ -137,6 +137,17 @@ class Cursors:
         lines = series.lines.lines
         for line in lines:
             self.add_line(line, cell)
+        kind, added = type(series), self.add_names(series)
+        if kind.__getitem__ is LineSeries.__getitem__ and "array" not in vars(series):
+            series.__dict__.update(array=lines[0].array, _cell=cell)
+            added += ["array", "_cell"]
+            series.__class__ = _mixed(kind, _mixin_of(kind))
+
+    def add_names(self, series: Any) -> list[str]:
+        """Make the lines of an object its attributes; return the names added.
+
+        backtrader finds them through two calls of `__getattr__`.
+        """
         kind, held = type(series), series.__dict__
         added = [
             name
@@ -146,10 +157,7 @@ class Cursors:
         ]
         held.update((name, getattr(series.lines, name)) for name in added)
         self._series.append((series, kind, added))
-        if kind.__getitem__ is LineSeries.__getitem__ and "array" not in held:
-            held["array"], held["_cell"] = lines[0].array, cell
-            added += ["array", "_cell"]
-            series.__class__ = _mixed(kind, _mixin_of(kind))
+        return added
 
     def restore(self) -> None:
         """Give everything its own index again, at the position it has reached."""

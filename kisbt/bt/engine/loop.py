@@ -125,6 +125,7 @@ class _Runner:
         self._movers = positions.movers()
         for line in strategy.lines.lines:
             cursors.add_line(line, self._full)
+        cursors.add_names(strategy)
         own = strategy.lines.datetime
         self._add_time = own.array.append
         self._others = [x.array for x in strategy.lines.lines if x is not own]
