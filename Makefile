@@ -11,7 +11,7 @@ WORKERS ?= 2
 
 help:
 	@echo "make demo      backtest of the bundled sample, with its report"
-	@echo "make test      every check: ruff, mypy, import-linter, pytest"
+	@echo "make test      every check: ruff, mypy, import-linter, pytest, no key leaked"
 	@echo "make bench     speed and memory budgets"
 	@echo "make test-peers  clients of others against the local server, in .venv-peers"
 	@echo "make messages  collect the texts into the catalogues and compile them"
@@ -38,8 +38,13 @@ lint: $(TEST_STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Everything the tests log, print, raise and write is then searched for their keys.
 test: lint
-	$(BIN)/pytest -n $(WORKERS) -m "not bench"
+	traces=$$(mktemp -d) && \
+	KISBT_TRACES=$$traces $(BIN)/pytest -n $(WORKERS) -m "not bench" \
+		--basetemp=$$traces/tmp && \
+	$(BIN)/python -m tests.helpers.canary $$traces && \
+	rm -rf $$traces
 
 bench: $(TEST_STAMP)
 	$(BIN)/pytest tests/bench -m bench -s

@@ -750,11 +750,14 @@ class KrxBackBroker(BackBroker):
         if datas is not None:
             feeds = [traded_feed(data) for data in datas]
             return sum(market_value(f, self.positions[f]) for f in feeds)
-        value = sum(market_value(feed, held) for feed, held in self._held.items())
+        value = self._held_value()
         self._valuemkt = self._valuemktlever = value
         self._value = self._valuelever = self.cash + value
         self._fundval = self._value / self._fundshares
         return float(self._value)
+
+    def _held_value(self) -> float:
+        return sum(market_value(feed, held) for feed, held in self._held.items())
 
 
 def _follows_exchange(rules: str) -> bool:

@@ -9,13 +9,17 @@ from tests.helpers.wire import frames
 
 pytestmark = pytest.mark.bench
 
-_CALLS = 5_000
-_ROUNDS = 25
+_CALLS = 500
+_ROUNDS = 250
 
 
+@pytest.mark.parametrize("records", [1, 2])
 @pytest.mark.parametrize("columns", [46, 47])
-def test_trade_is_read_in_two_and_a_half_times_a_bare_split(columns: int) -> None:
-    frame = frames()["data_H0STCNT0_one"] + ("^2" if columns == 47 else "")
+def test_trade_is_read_in_two_and_a_half_times_a_bare_split(
+    columns: int, records: int
+) -> None:
+    one = frames()["data_H0STCNT0_one"].split("|")[3] + ("^2" if columns == 47 else "")
+    frame = f"0|H0STCNT0|{records:03}|" + "^".join([one] * records)
     decoder = StreamDecoder()
     # Turn about, and the best of each: another process must not decide.
     pairs = [

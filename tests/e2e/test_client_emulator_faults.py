@@ -115,6 +115,40 @@ def test_order_is_sent_at_most_once(
     assert bodies(emulator) <= 1
 
 
+@pytest.mark.parametrize(
+    ("fault", "made"), [("accept_then(hang 3)", 1), ("http(order, 1, hang 3)", 0)]
+)
+def test_rows_06_and_07_unanswered_order_is_open_whether_made_or_not(
+    fault: str,
+    made: int,
+    emulator: Emulator,
+    client: KisClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client._transport, "_timeout", (0.5, 0.5))
+    emulator.fault(fault)
+    with pytest.raises(OutcomeUnknown) as caught:
+        client.send_order(BUY)
+    assert type(caught.value) is OutcomeUnknown
+    assert (orders(emulator), bodies(emulator) <= 1) == (made, True)
+    today = MORNING.date()
+    assert len(client.fetch_orders(today, today).rows) == made
+
+
+def test_rows_17_and_18_late_row_is_a_complete_answer_without_it(
+    emulator: Emulator, client: KisClient
+) -> None:
+    # Only time tells an order that was never made from one not shown yet.
+    today = MORNING.date()
+    emulator.fault("lag(ledger, 20)", "accept_then(read_then_close)")
+    with pytest.raises(OutcomeUnknown):
+        client.send_order(BUY)
+    early = client.fetch_orders(today, today).rows
+    emulator.advance(21)
+    assert (len(early), len(client.fetch_orders(today, today).rows)) == (0, 1)
+    assert bodies(emulator) == 1
+
+
 def test_revoked_token_is_replaced_within_a_query(
     emulator: Emulator, client: KisClient
 ) -> None:
@@ -143,6 +177,22 @@ def test_row_44_fill_during_a_drop_is_found_by_the_query_after_the_gap(
     assert alert.trouble is Trouble.DOWN
     assert gap.since is not None
     assert row.filled_quantity == 3
+
+
+def test_row_45_lost_notice_of_a_healthy_stream_is_found_by_the_query(
+    emulator: Emulator, client: KisClient, stream: KisStream
+) -> None:
+    emulator.fault("ws(mute, tr=notice, count=99)")
+    client.send_order(BUY)
+    emulator.clear_faults()
+    client.send_order(BUY)
+    told = next_of(stream, Notice)
+    today = MORNING.date()
+    first, second = sorted(
+        client.fetch_orders(today, today).rows, key=lambda row: row.number
+    )
+    assert (told.number, first.filled_quantity) == (second.number, 3)
+    assert stream.state().connects == 1
 
 
 def test_row_51_changed_width_of_notices_is_told(

@@ -34,7 +34,7 @@ PACKAGE = Path(kisbt.__file__).resolve().parent
 # tests of keys.
 CANARIES = {
     "key of a server that is none": rb"KISBTEMULATOR[0-9A-Za-z]{8,}",
-    "token": rb"eyJ[0-9A-Za-z]{8,}",
+    "token": rb"eyJINVENTED|eyJ[0-9A-Za-z]{8,}\.[0-9A-Za-z]{8,}",
     "app key": rb"PSk{8,}|(?:canarykey){2,}",
     "HTS id": rb"canaryhts",
     "account": rb"(?<![0-9])50112233(?![0-9]{3,})",

@@ -6,13 +6,21 @@ from typing import Any
 
 import pytest
 
-from kisbt.errors import AuthError, KisbtError, KisRefused, OutcomeUnknown, RateLimited
+from kisbt.errors import (
+    AuthError,
+    KisbtError,
+    KisRefused,
+    OutcomeUnknown,
+    RateLimited,
+    WireError,
+)
 from kisbt.kis.wire import auth, market, trading
 from kisbt.kis.wire.codes import RETRY
 from kisbt.kis.wire.crypto import NoticeCipher
 from kisbt.kis.wire.rest import RestCall, decode_reply, parse_body, raise_refusal
 from kisbt.kis.wire.stream import (
     Confirmation,
+    Distrust,
     Notices,
     Ping,
     Quotes,
@@ -24,7 +32,7 @@ from kisbt.kis.wire.stream import (
 )
 from kisbt.model.account import Environment
 from kisbt.model.order import NoticeAction, NoticeKind, OrderKind, Side, Venue
-from kisbt.model.quote import Level
+from kisbt.model.quote import Level, MarketClass
 from tests.helpers.wire import Sample, frames, read_sample, sample_names
 
 _ANSWERS: dict[str, RestCall[Any, Any]] = {
@@ -243,6 +251,32 @@ def test_frame_of_two_trades_reads_both() -> None:
         (71_500, 12),
         (71_600, 3),
     ]
+
+
+@pytest.mark.parametrize("columns", [46, 47])
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_frame_reads_the_same_the_second_time(columns: int, count: int) -> None:
+    one = frames()["data_H0STCNT0_one"].split("|")[3] + ("^2" if columns == 47 else "")
+    records = [one.replace(one.split("^")[0], f"00{n}930", 1) for n in range(count)]
+    frame = f"0|H0STCNT0|{count:03}|" + "^".join(records)
+    decoder = StreamDecoder()
+    first = decoder.decode(frame)
+    assert isinstance(first, Ticks)
+    assert [row.symbol for row in first.rows] == [f"00{n}930" for n in range(count)]
+    kinds = {row.market_class is MarketClass.UNKNOWN for row in first.rows}
+    assert kinds == {columns == 46}
+    # What was read before is looked up.
+    assert decoder.decode(frame) == first
+
+
+def test_known_frame_of_another_width_is_noticed() -> None:
+    one = frames()["data_H0STCNT0_one"].split("|")[3]
+    frame = f"0|H0STCNT0|002|{one}^{one}"
+    decoder = StreamDecoder()
+    decoder.decode(frame)
+    with pytest.raises(WireError):
+        decoder.decode(f"{frame}^2")
+    assert isinstance(decoder.decode(f"{frame}^2^2^2^2"), Distrust)
 
 
 def test_order_book_frame_reads() -> None:

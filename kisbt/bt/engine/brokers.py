@@ -502,15 +502,11 @@ class LeanKrxBroker(KrxBackBroker, LeanBackBroker):
             self._work_orders()
         guard.watch_loss(now, self._get_value())
 
-    def _get_value(self, datas: Any = None, lever: bool = False) -> float:
-        if datas is not None or self._cash_addition or not self._krx:
-            return super()._get_value(datas, lever)
+    def _held_value(self) -> Any:
         value: Any = 0
         for feed, position in self._held.items():
             value += float(position.size * feed.lines.close[0])
-        self._valuemkt = self._valuemktlever = value
-        self._value = self._valuelever = self.cash + value
-        return float(self._value)
+        return value
 
     def _make_order(self, kind: Any, **asked: Any) -> Any:
         return self._orders.make(kind, {**ORDER_DEFAULTS, **asked})

@@ -213,7 +213,7 @@ class StreamDecoder:
         self._ciphers: dict[str, NoticeCipher] = {}
         # Prices repeat and thousands of trades share a second: what was read once
         # is looked up, which is faster.
-        self._heads: dict[str, tuple[str, str, Board]] = {}
+        self._heads: dict[str, tuple[str, str, Board, int]] = {}
         self._numbers: dict[str, int] = {}
         self._day = ""
         self._moments: dict[str, datetime] = {}
@@ -232,14 +232,23 @@ class StreamDecoder:
         """
         if isinstance(text, bytes):
             text = text.decode("utf-8", "replace")
-        # Nine frames of ten are one trade of a symbol seen before: the short way.
+        # Nearly all frames are trades of a symbol seen before: the short way.
         values = text.split("^")
         head = self._heads.get(values[0])
-        if head is not None and _NARROW <= len(values) <= _WIDE:
-            tr_id, symbol, board = head
-            tick = self._tick(symbol, values, board)
-            ticks: Ticks = _new_tuple(Ticks, (tr_id, (tick,)))
-            return ticks
+        if head is not None:
+            tr_id, symbol, board, count = head
+            columns = len(values)
+            ticks: Ticks
+            if count == 1:
+                if _NARROW <= columns <= _WIDE:
+                    tick = self._tick(symbol, values, board)
+                    ticks = _new_tuple(Ticks, (tr_id, (tick,)))
+                    return ticks
+            elif columns in (_NARROW * count, _WIDE * count):
+                values[0] = symbol
+                rows = self._rows(columns // count, values, board)
+                ticks = _new_tuple(Ticks, (tr_id, rows))
+                return ticks
         return self._decode(text, values)
 
     def _decode(self, text: str, values: list[str]) -> Frame:
@@ -290,17 +299,26 @@ class StreamDecoder:
 
     def _ticks(self, tr_id: str, width: int, values: list[str]) -> Ticks:
         board = _BOARDS[tr_id]
-        if len(values) == width:
-            self._remember(tr_id, values[0], board)
-        starts = range(0, len(values), width)
-        rows = [self._tick(values[at], values[at : at + width], board) for at in starts]
-        return Ticks(tr_id, tuple(rows))
-
-    def _remember(self, tr_id: str, symbol: str, board: Board) -> None:
+        symbol, count = values[0], len(values) // width
         if len(self._heads) >= _HEADS_KEPT:
             self._heads.clear()
         if symbol:
-            self._heads[f"0|{tr_id}|001|{symbol}"] = (tr_id, symbol, board)
+            head = f"0|{tr_id}|{count:03}|{symbol}"
+            self._heads[head] = (tr_id, symbol, board, count)
+        return Ticks(tr_id, self._rows(width, values, board))
+
+    def _rows(self, width: int, values: list[str], board: Board) -> tuple[Tick, ...]:
+        tick, columns = self._tick, len(values)
+        if columns == 2 * width:  # one slice instead of two, and no loop
+            later = values[width:]
+            del values[width:]
+            return (tick(values[0], values, board), tick(later[0], later, board))
+        return tuple(
+            [
+                tick(values[at], values[at : at + width], board)
+                for at in range(0, columns, width)
+            ]
+        )
 
     def _tick(self, symbol: str, v: list[str], board: Board) -> Tick:
         """Read one trade: columns 1, 2, 10-13, 21, 33 and, if it is there, 46."""

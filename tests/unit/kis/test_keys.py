@@ -206,6 +206,7 @@ def test_file_others_may_read_is_refused_with_the_remedy(tmp_path: Path) -> None
     path.chmod(0o644)
     with pytest.raises(StorageError, match="chmod 600"):
         store.load("default", Environment.MOCK)
+    path.chmod(0o600)  # the canary search is told by it that the file is private
 
 
 def test_link_is_refused(tmp_path: Path) -> None:
