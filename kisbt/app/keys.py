@@ -37,10 +37,10 @@ def make_keys(
     profile: str,
     environment: Environment,
     *,
-    app_key: str,
-    app_secret: str,
-    account: str,
-    hts_id: str = "",
+    app_key: Secret,
+    app_secret: Secret,
+    account: Secret,
+    hts_id: Secret,
 ) -> KisKeys:
     """Return a set of keys out of what the user typed.
 
@@ -50,10 +50,10 @@ def make_keys(
     return KisKeys(
         profile=parse_profile(profile),
         environment=environment,
-        app_key=Secret(app_key.strip()),
-        app_secret=Secret(app_secret.strip()),
-        account=parse_account(account),
-        hts_id=Secret(hts_id.strip()),
+        app_key=app_key,
+        app_secret=app_secret,
+        account=parse_account(account.reveal()),
+        hts_id=hts_id,
     )
 
 

@@ -23,7 +23,7 @@ from kisbt.text import _
 
 if TYPE_CHECKING:
     from kisbt.app.keys import Added
-    from kisbt.kis.keys import KisKeys
+    from kisbt.kis.keys import KisKeys, Secret
 
 
 def register(app: typer.Typer) -> None:
@@ -177,14 +177,16 @@ def _ask_keys(profile: str, environment: Environment) -> "KisKeys":
     )
 
 
-def _ask(prompt: str) -> str:
+def _ask(prompt: str) -> "Secret":
     """Return what is typed, unseen; from a pipe, the next line."""
+    from kisbt.kis.keys import Secret
+
     if sys.stdin.isatty():
-        return getpass.getpass(prompt, stream=sys.stderr)
+        return Secret(getpass.getpass(prompt, stream=sys.stderr).strip())
     line = sys.stdin.readline()
     if not line:
         raise InputError(_("{prompt} nothing was given").format(prompt=prompt))
-    return line.rstrip("\r\n")
+    return Secret(line.strip())
 
 
 def _print_added(item: "Added", *, tested: bool) -> None:

@@ -4,12 +4,15 @@ import json
 from collections.abc import Iterator
 from datetime import datetime
 
+import numpy as np
 import pytest
 import websocket
 
+from kisbt.candles.store import CandleStore
 from kisbt.emulator.rules import Matching
 from kisbt.emulator.runner import Emulator
-from tests.helpers.emulator import SYMBOL, Caller, Listener, stepped, until
+from kisbt.model.candle import MINUTE
+from tests.helpers.emulator import SAMPLE, SYMBOL, Caller, Listener, stepped, until
 
 pytestmark = pytest.mark.e2e
 
@@ -37,9 +40,13 @@ def test_trades_of_a_minute_are_those_of_its_candle(
         emulator.advance(180)
         rows = stream.rows("H0STCNT0", 5)
     minute = [row for row in rows if row[1].startswith("1002")]
-    # The stored candle of 10:02 to 10:03: one tick up and down again, 24,901 shares.
-    assert [row[2] for row in minute] == ["107800", "107900", "107800"]
-    assert sum(int(row[12]) for row in minute) == 24_901
+    stored = CandleStore(SAMPLE).read(SYMBOL, MINUTE)
+    (at,) = np.flatnonzero(stored.end == np.datetime64("2025-12-29T10:03:00"))
+    prices = [int(row[2]) for row in minute]
+    assert [prices[0], max(prices), min(prices), prices[-1]] == [
+        getattr(stored, name)[at] for name in ("open", "high", "low", "close")
+    ]
+    assert sum(int(row[12]) for row in minute) == stored.volume[at]
     assert {len(row) for row in rows} == {46}
     assert minute[0][1] == "100200"
     assert {row[33] for row in rows} == {"20251229"}

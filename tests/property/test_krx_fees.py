@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 from kisbt.krx.fees import commission, parse_commission, tax_rate, transaction_tax
 from kisbt.model.instrument import Market, Product
 
-rates = st.decimals(0, "0.1", places=9).map(Fraction)
+rates = st.decimals(0, "0.01", places=9).map(Fraction)
 won = st.integers(0, 10**12)
 amounts = st.one_of(won, st.floats(0, 1e12))
 sales = st.fixed_dictionaries(
@@ -36,7 +36,7 @@ def test_commission_grows_with_the_amount(low, high, rate):
     assert commission(low, rate) <= commission(high, rate)
 
 
-@given(rate=st.decimals(0, "0.1", places=9))
+@given(rate=st.decimals(0, "0.01", places=9))
 def test_a_written_rate_is_kept(rate):
     assert parse_commission(str(rate), Product.STOCK) == Fraction(rate)
 
