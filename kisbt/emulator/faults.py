@@ -15,7 +15,7 @@ A fault is a mapping, or a line such as ``http(order, 1, read_then_close)``:
                             bad_key, multi, width, notice_width, no_ping,
                             sub_reject, mute_control, stuck_slot, flood
     ex(DO, ...)             partial, reject, cancel, vi, halt, resume, limit_lock,
-                            delist, split, expire, external
+                            delist, split, expire, external, route
     clock(jump|pause|speed|skew, S)
 
 Common options: ``tr`` (a call's name, a TR id, order, notice, trade, book or *),

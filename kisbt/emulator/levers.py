@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -18,7 +19,7 @@ from kisbt.model.order import OrderKind, Side, Venue
 from kisbt.text import _
 
 _VI_S = 120
-_ON_ORDERS = ("partial", "reject", "cancel")
+_ON_ORDERS = ("partial", "reject", "cancel", "route")
 
 
 class Restarts(Protocol):
@@ -257,6 +258,12 @@ class _OrderFaults:
 
     def __call__(self, order: WorkOrder) -> None:
         names = ("order", order.ticket.symbol, str(order.ticket.side))
+        route = self._plan.strike("ex", names, do="route")
+        if route is not None:
+            # As the smart router does: the order now lies at that venue, and only
+            # a cancellation that names it finds it.
+            venue = Venue(route.word("arg", str(Venue.NXT)))
+            order.ticket = replace(order.ticket, venue=venue)
         if self._plan.strike("ex", names, do="reject"):
             self._exchange.reject(order)
         elif self._plan.strike("ex", names, do="cancel"):

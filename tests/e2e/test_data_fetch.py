@@ -121,10 +121,10 @@ from pathlib import Path
 from kisbt.app.connect import emulator_access
 from kisbt.app.fetch import FetchRequest, fetch_history
 from kisbt.model.account import Environment
-from kisbt.model.candle import DAILY
+from kisbt.model.candle import parse_interval
 from tests.e2e.test_data_fetch import _Evening
-ready, data, first, now = sys.argv[1:]
-request = FetchRequest(symbols=("990001",), interval=DAILY,
+ready, data, first, now, interval = sys.argv[1:]
+request = FetchRequest(symbols=("990001",), interval=parse_interval(interval),
                        first=date.fromisoformat(first))
 def tell(done, total, symbol):
     print(done, flush=True)
@@ -135,10 +135,20 @@ fetch_history(request, emulator_access(Path(ready), Environment.REAL), Path(data
 
 
 @pytest.mark.slow
-def test_killed_fetch_goes_on(emulator: tuple[Emulator, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("interval", "sessions", "steps"), [(DAILY, 0, 5), (MINUTE, 5, 2)]
+)
+def test_killed_fetch_goes_on(
+    emulator: tuple[Emulator, Path],
+    tmp_path: Path,
+    interval: Interval,
+    sessions: int,
+    steps: int,
+) -> None:
     running, ready = emulator
-    stored = CandleStore(SAMPLE).read(SYMBOL, DAILY)
-    first = stored.sessions[0].item()
+    stored = CandleStore(SAMPLE).read(SYMBOL, interval)
+    first = np.unique(stored.sessions)[-sessions].item()
+    stored = stored.between(np.datetime64(first), None)
     worker = subprocess.Popen(
         [
             sys.executable,
@@ -148,19 +158,21 @@ def test_killed_fetch_goes_on(emulator: tuple[Emulator, Path], tmp_path: Path) -
             str(tmp_path / "data"),
             first.isoformat(),
             running.now().isoformat(),
+            str(interval),
         ],
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).resolve().parents[2],
     )
     assert worker.stdout is not None
-    while int(worker.stdout.readline()) < 5:
+    while int(worker.stdout.readline()) < steps:
         pass
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait(10)
     worker.stdout.close()
-    half = CandleStore(tmp_path / "data").read(SYMBOL, DAILY)
-    fetch(emulator, tmp_path / "data", DAILY, first)
-    whole = CandleStore(tmp_path / "data").read(SYMBOL, DAILY)
+    kept = CandleStore(tmp_path / "data")
+    half = kept.read(SYMBOL, interval) if kept.has(SYMBOL, interval) else ()
+    fetch(emulator, tmp_path / "data", interval, first)
+    whole = CandleStore(tmp_path / "data").read(SYMBOL, interval)
     assert len(half) < len(whole)
     assert same(whole, stored)

@@ -231,6 +231,22 @@ def test_exchange_faults_of_orders(emulator: Emulator, caller: Caller) -> None:
     assert orders[1]["rejected"] == 4
 
 
+def test_routed_order_is_found_at_its_venue_only(
+    emulator: Emulator, caller: Caller
+) -> None:
+    emulator.fault("ex(route, NXT)")
+    limit = {"ORD_DVSN": "00", "ORD_UNPR": "90000", "EXCG_ID_DVSN_CD": "SOR"}
+    made = caller.order("buy", 3, **limit).json()
+    assert made["rt_cd"] == "0"
+    (order,) = emulator.state()["real"]["orders"]
+    assert order["venue"] == "NXT"
+    number = made["output"]["ODNO"]
+    assert caller.change(number, EXCG_ID_DVSN_CD="KRX").json()["rt_cd"] != "0"
+    assert emulator.state()["real"]["orders"][0]["state"] == "working"
+    assert caller.change(number, EXCG_ID_DVSN_CD="NXT").json()["rt_cd"] == "0"
+    assert emulator.state()["real"]["orders"][0]["state"] == "cancelled"
+
+
 def test_halted_symbol_takes_no_order(emulator: Emulator, caller: Caller) -> None:
     emulator.fault(f"ex(halt, {SYMBOL})")
     assert caller.order("buy", 1).json()["msg_cd"] == "APBK0656"
