@@ -7,7 +7,6 @@ every date kisbt knows.
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Protocol
 
@@ -156,26 +155,3 @@ class EmulatorClock:
             if not self._sleeping:
                 return None
             return max(0.0, min(self._sleeping.values()) - self._elapsed())
-
-
-@dataclass(frozen=True, slots=True)
-class Deadline:
-    """A moment of monotonic time after which waiting is over."""
-
-    clock: Clock
-    at_s: float
-
-    @classmethod
-    def after(cls, clock: Clock, seconds: float) -> "Deadline":
-        """Return the deadline `seconds` from now."""
-        return cls(clock, clock.monotonic() + seconds)
-
-    @property
-    def remaining_s(self) -> float:
-        """Seconds left, never below zero."""
-        return max(0.0, self.at_s - self.clock.monotonic())
-
-    @property
-    def passed(self) -> bool:
-        """Whether the moment has come."""
-        return self.remaining_s <= 0.0

@@ -28,6 +28,7 @@ from kisbt.bt.result import (
 from kisbt.bt.snapshot import indicator_lines, line_values
 from kisbt.bt.warmup import hold_until
 from kisbt.candles.columns import CandleColumns
+from kisbt.candles.sample import SAMPLE_SYMBOLS
 from kisbt.clock import Clock, SystemClock
 from kisbt.config.load import load_config
 from kisbt.config.schema import Config, RiskConfig, config_hash, dump_config
@@ -393,7 +394,7 @@ def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_synthetic(prepared: Prepared) -> bool:
     """Return whether the run stands on the bundled, invented companies."""
-    return all(i.name.startswith("가상") for i in prepared.instruments.values())
+    return SAMPLE_SYMBOLS.issuperset(prepared.instruments)
 
 
 def _benchmark(prepared: Prepared, warnings: list[str]) -> Curve | None:

@@ -10,7 +10,6 @@ in the middle of the candles is filled by the next one.
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -456,13 +455,6 @@ class Downloader:
             first=first,
             last=last,
         )
-
-
-def forget_fetched(store: CandleStore, symbol: str) -> None:
-    """Forget what was fetched, so that all of it is asked for again."""
-    for path in (store.path / ".fetched").glob(f"*/{symbol}.json"):
-        with suppress(FileNotFoundError):
-            path.unlink()
 
 
 def _columns(rows: Sequence[ChartRow], ends: np.ndarray) -> CandleColumns:

@@ -123,6 +123,9 @@ COMPANIES = (
     ),
 )
 
+SAMPLE_SYMBOLS = frozenset(company.instrument.symbol for company in COMPANIES)
+"""Codes of the invented companies."""
+
 # Regimes of the invented market: from this day on, drift a day and deviation.
 _REGIMES = (
     (date(2016, 1, 4), 0.0001, 0.007),

@@ -413,11 +413,6 @@ class StreamHub:
                 if session.asked is None:
                     session.asked = loop_time
 
-    def drop_all(self) -> None:
-        """End every connection without a farewell."""
-        for session in list(self.sessions):
-            session.cut()
-
     @property
     def waiting(self) -> int:
         """Frames not sent yet."""

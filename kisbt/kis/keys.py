@@ -10,7 +10,7 @@ import hmac
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -622,18 +622,3 @@ def _read_yaml(path: Path) -> Mapping[str, Secret] | None:
 def _word(text: str) -> str:
     # The template has Korean words where the user is to write.
     return text.strip() if text.isascii() else ""
-
-
-def secrets_of(keys: Iterable[KisKeys]) -> tuple[str, ...]:
-    """Return every text of `keys` that must not appear in any output."""
-    return tuple(
-        text
-        for item in keys
-        for text in (
-            item.app_key.reveal(),
-            item.app_secret.reveal(),
-            item.hts_id.reveal(),
-            item.account.number,
-        )
-        if text
-    )

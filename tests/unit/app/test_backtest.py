@@ -162,3 +162,15 @@ def test_report_says_what_rules_none_switches_off(tmp_path: Path) -> None:
     assert "Transaction tax: by market" not in told
     assert "Slippage" not in told
     assert "Adjusted candles" in told
+
+
+def test_only_the_bundled_companies_count_as_synthetic(tmp_path: Path) -> None:
+    folder = store(tmp_path, [10_000] * 6)
+    (folder / "data/symbols.csv").write_text(
+        f"symbol,name,market,product\n{SYMBOL},가상현실,KOSPI,STOCK\n", "utf-8"
+    )
+    assert run(folder, {}).result.run["synthetic"] is False
+    values = settings()
+    values["universe"] = {"symbols": ["990001"]}
+    bundled = load_config(values, root=Path(__file__).resolve().parents[3])
+    assert backtest(bundled, strategy=Scripted).result.run["synthetic"] is True
