@@ -5,9 +5,11 @@
 of which one turn of plain backtrader takes minutes; 0 leaves them out.
 """
 
+import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -28,10 +30,13 @@ from tests.bench.cases import (
     write_rows,
 )
 
+resource = pytest.importorskip("resource", reason="needs Unix")
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(0)]
 
 RUNS = int(os.environ.get("KISBT_BENCH_RUNS", "5"))
 BIG_RUNS = int(os.environ.get("KISBT_BENCH_BIG_RUNS", "1"))
+# Peak memory of a whole run, growth over the start of the process.
+BYTES_PER_BAR = 1024
 # (symbols, bars, minutes).
 SHAPES = {
     "1 x 2,500": (1, 2_500, False),
@@ -113,6 +118,41 @@ def test_fast_engine(
     )
     rows.append(row)
     assert row.held, row
+
+
+def test_backtest(rows: list[Row], market: Markets) -> None:
+    """CSV on disk to a run folder, and the memory it takes."""
+    shape = "200 x 2,500"
+    runs, candles = turns(shape), market(shape)
+    seconds = measure(
+        {
+            "plain": lambda: run_house_plain(candles),
+            "krx": lambda: run_kisbt(candles),
+        },
+        runs,
+    )
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        grown = pool.submit(memory_of_a_run, candles).result()
+    row = Row(
+        name="backtest",
+        case=shape,
+        ratio=seconds["plain"] / seconds["krx"],
+        floor=4.0,
+        stretch=4.0,
+        runs=runs,
+        seconds=seconds,
+        notes={"bytes a bar and symbol": grown / candles.size},
+    )
+    rows.append(row)
+    assert row.held, row
+    assert grown / candles.size <= BYTES_PER_BAR
+
+
+def memory_of_a_run(candles: Market) -> int:
+    """Return the bytes by which a run raises this process's peak."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run_kisbt(candles)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
 
 
 @pytest.mark.parametrize(
