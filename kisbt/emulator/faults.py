@@ -5,6 +5,7 @@ A fault is a mapping, or a line such as ``http(order, 1, read_then_close)``:
     http(TR, NTH, DO)       break a call before it is carried out; DO is refuse, rst,
                             read_then_close, hang, delay, drip, truncate, garbage,
                             html, redirect, status, no_number, lower_case, swap
+                            (the answer to the order before)
     accept_then(DO)         carry an order out, then break the answer (also gw)
     gw(CODE, HTTP)          answer with a code instead of carrying the call out
     token(ttl=S|revoke|per_min=S|forget_approval)

@@ -183,6 +183,14 @@ class House:
             hub.flush_notices()
 
     @property
+    def last_session(self) -> date | None:
+        """The last date that can be replayed; None if there is always another."""
+        days = self.scenario.sessions()
+        if not days or self.scenario.session_after(days[-1]) is not None:
+            return None
+        return days[-1]
+
+    @property
     def waiting(self) -> int:
         """Frames the clients have not taken yet."""
         return sum(hub.waiting for hub in self.hubs.values())

@@ -29,6 +29,7 @@ class Pump:
         self._speed = 0.0 if house.settings.step else house.settings.speed
         self._flat_out = not house.settings.step and house.settings.speed == 0
         self._paused = False
+        self._hold: datetime | None = None
         self._anchor = (house.floor.now, loop.time())
         self._moving = asyncio.Lock()
         self.clock = EmulatorClock(house.floor.now)
@@ -36,7 +37,12 @@ class Pump:
     @property
     def speed(self) -> float:
         """Virtual seconds per second; 0 when it stands or runs flat out."""
-        return 0.0 if self._paused else self._speed
+        return 0.0 if self._paused or self._holds else self._speed
+
+    @property
+    def _holds(self) -> bool:
+        """Whether the market stands where it was told to wait."""
+        return self._hold is not None and self._house.floor.now >= self._hold
 
     @property
     def paused(self) -> bool:
@@ -52,7 +58,19 @@ class Pump:
         self._tell()
 
     def _tell(self) -> None:
-        self.clock.tell(self._house.floor.now, speed=self.speed)
+        self.clock.tell(self._house.floor.now, speed=self.speed, until=self._hold)
+
+    def hold(self, moment: datetime | None) -> None:
+        """Wait for a slow client: do not move past a moment by itself.
+
+        Args:
+            moment: aware; None lets it go on.
+        """
+        if moment == self._hold:
+            return
+        self.catch_up()
+        self._hold = moment
+        self._anchor_here()
 
     def set_speed(self, speed: float) -> None:
         """Change the speed from now on; 0 runs as fast as the clients keep up."""
@@ -67,20 +85,35 @@ class Pump:
         self._paused = on
         self._anchor_here()
 
+    def _let_sleepers_wake(self) -> None:
+        """Move the hold on for a client that waits for market time to pass."""
+        if not self._holds or self._hold is None:
+            return
+        wanted_s = self.clock.wanted_s
+        if wanted_s is not None:
+            self._hold += timedelta(seconds=wanted_s, microseconds=1)
+            self._anchor_here()
+
     def due(self) -> datetime:
         """Return what time it is by the computer's clock."""
         at, since = self._anchor
-        return at + timedelta(seconds=(self._loop.time() - since) * self.speed)
+        due = at + timedelta(seconds=(self._loop.time() - since) * self.speed)
+        return due if self._hold is None else min(due, max(at, self._hold))
 
     def catch_up(self) -> None:
         """Bring the market to the time it is; called before each request."""
+        self._let_sleepers_wake()
         if self.speed <= 0 or self._moving.locked():
             return
         house = self._house
         house.engine.advance(self.due())
         house.flush()
         coming = house.engine.next_time
-        if coming is not None and coming - house.floor.now > _NIGHT:
+        if self._holds:
+            self._anchor_here()
+        elif coming is not None and coming - house.floor.now > _NIGHT:
+            if self._hold is not None:
+                coming = min(coming, self._hold)
             house.engine.advance(coming)
             self._anchor_here()
 

@@ -9,7 +9,7 @@ import ssl
 import tempfile
 import threading
 from collections.abc import Coroutine, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -37,6 +37,7 @@ class Emulator:
 
     Attributes:
         settings: what it is made of.
+        instance: names this emulator among all there ever were on this machine.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Emulator:
         self._ports: Ports | None = None
         self._levers: Levers | None = None
         self._ready: dict[str, Any] = {}
+        self.instance = secrets.token_hex(4)
 
     def __enter__(self) -> Self:
         self.start()
@@ -159,6 +161,7 @@ class Emulator:
             side = house.sides[environment]
             found[environment.value] = {
                 "environment": environment.value,
+                "instance": self.instance,
                 "rest_url": rest.url,
                 "ws_url": stream.url,
                 "app_key": side.keys.app_key,
@@ -170,7 +173,7 @@ class Emulator:
                 "limits": "virtual" if self.settings.counts_virtual else "wall",
             }
         if len(found) > 1:
-            return {**found, "environment": "both"}
+            return {**found, "environment": "both", "instance": self.instance}
         return next(iter(found.values()))
 
     # What a test or a run does with it.
@@ -213,6 +216,13 @@ class Emulator:
 
         return self._call(look())
 
+    def hold(self, moment: datetime | None) -> None:
+        """Do not move past a moment (aware) by itself; None lets it go on."""
+        assert self._loop is not None, "the emulator has not started"
+        assert self._pump is not None, "the emulator has not started"
+        with contextlib.suppress(RuntimeError):  # it has ended
+            self._loop.call_soon_threadsafe(self._pump.hold, moment)
+
     def advance(self, seconds: float) -> None:
         """Move virtual time; returns when the clients' sockets have every frame."""
         self.advance_to(self.now() + timedelta(seconds=seconds))
@@ -230,6 +240,40 @@ class Emulator:
             return self._house.engine.next_candle_end()
 
         return self._call(look())
+
+    @property
+    def started(self) -> datetime:
+        """Virtual time at which it began: where its clock's seconds count from."""
+        assert self._house is not None, "the emulator has not started"
+        return self._house.started
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to replay."""
+        assert self._house is not None, "the emulator has not started"
+        return self._house.engine.finished
+
+    @property
+    def last_session(self) -> date | None:
+        """The last date that can be replayed; None if there is always another."""
+        assert self._house is not None, "the emulator has not started"
+        return self._house.last_session
+
+    def frames_sent(self, environment: str = "") -> int:
+        """Return the websocket frames handed to the clients of a server so far."""
+        assert self._house is not None, "the emulator has not started"
+        hubs = self._house.hubs
+        if not environment:
+            return next(iter(hubs.values())).sent
+        return hubs[Environment(environment)].sent
+
+    def frames_waiting(self, environment: str = "") -> int:
+        """Return the websocket frames of a server that have not left yet."""
+        assert self._house is not None, "the emulator has not started"
+        hubs = self._house.hubs
+        if not environment:
+            return next(iter(hubs.values())).waiting
+        return hubs[Environment(environment)].waiting
 
     def now(self) -> datetime:
         """Return virtual time, aware KST."""

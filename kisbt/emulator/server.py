@@ -61,6 +61,8 @@ class RestApp:
         self._side = side
         self._control = control
         self._catch_up = catch_up
+        # The answer to the order before, for a fault that mixes answers up.
+        self._before: WireReply | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -99,6 +101,10 @@ class RestApp:
             return
         reply = self._answer(request)
         self._house.flush()
+        if fault is not None and fault.do == "swap":
+            reply = self._before or reply
+        if names and "order" in names:
+            self._before = reply
         after = side.faults.strike("accept_then", names)
         for change in (fault, after):
             if change is not None and change.do in _OF_CONTENT:
@@ -133,7 +139,7 @@ class RestApp:
         )
 
 
-_OF_CONTENT = frozenset({"gw", "no_number", "lower_case"})
+_OF_CONTENT = frozenset({"gw", "no_number", "lower_case", "swap"})
 """Faults that change what an answer says, not how it travels."""
 
 

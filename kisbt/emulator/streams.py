@@ -192,8 +192,10 @@ class StreamHub:
                 session.wake.clear()
                 while session.outgoing and not session.dead:
                     frame = self._next_frame(session.outgoing)
-                    await send({"type": "websocket.send", "text": frame})
+                    # Counted first: whoever sees no frame waiting must not miss
+                    # the one that is on its way.
                     self.sent += 1
+                    await send({"type": "websocket.send", "text": frame})
                 session.sent_s = loop.time()
                 session.sent_at = self.side.exchange.floor.now
                 if session.closing and not session.outgoing:

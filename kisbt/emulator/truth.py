@@ -36,15 +36,21 @@ def clock_of(house: House, pump: Pump) -> dict[str, Any]:
     """Return the time and how it passes."""
     coming = house.engine.next_time
     candle = house.engine.next_candle_end()
+    last = house.last_session
     return {
         "now": house.floor.now.isoformat(),
+        "started": house.started.isoformat(),
         "speed": pump.speed,
         "step": house.settings.step,
         "paused": pump.paused,
         "finished": house.engine.finished,
+        "last_session": last.isoformat() if last else None,
         "next": coming.isoformat() if coming else None,
         "next_candle": candle.isoformat() if candle else None,
         "limits": "virtual" if house.settings.counts_virtual else "wall",
+        "frames_sent": {
+            environment.value: hub.sent for environment, hub in house.hubs.items()
+        },
     }
 
 

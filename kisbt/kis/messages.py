@@ -11,7 +11,7 @@ Source:
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kisbt.kis.wire.codes import RETRY, Retry
+from kisbt.kis.wire.codes import NOTHING_LEFT, RETRY, WRONG_ACCOUNT, Retry
 from kisbt.text import _
 
 
@@ -54,6 +54,16 @@ def explain_code(code: str) -> Explanation | None:
         repeat=_repeat(retry),
         safe=retry in _SAFE,
     )
+
+
+def nothing_left(code: str) -> bool:
+    """Return whether a code refuses to cancel because nothing works any more."""
+    return code in NOTHING_LEFT
+
+
+def wrong_account(code: str) -> bool:
+    """Return whether a code says that the account is not one of the app key's."""
+    return code in WRONG_ACCOUNT
 
 
 def explain_words(text: str) -> str:

@@ -17,7 +17,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from itertools import groupby
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -49,8 +48,8 @@ from kisbt.kis.wire.stream import (
     trade_tr,
 )
 from kisbt.model.account import Environment
-from kisbt.model.order import Notice
 from kisbt.model.quote import Board, Quote, Tick
+from kisbt.model.stream import Alert, Gap, StreamEvent, Trouble
 from kisbt.text import _
 
 log = logging.getLogger(__name__)
@@ -59,6 +58,9 @@ _PATH = "/tryitout"
 _BAD_APPROVAL = "OPSP0011"
 _IN_USE = "OPSP8996"
 _TOO_MANY = "OPSP0008"
+
+MOST_TRADES = REGISTRATIONS - 1
+"""Symbols one session follows; a registration is kept for the notices of orders."""
 
 MAX_CONNECTS = 20
 CONNECT_WINDOW_S = 600.0
@@ -72,50 +74,6 @@ _CONNECT_S = 5.0
 _CONFIRM_S = 5.0
 _POLL_S = 0.2  # how soon a new subscription or a stop is noticed
 _SLICE_S = 1.0  # of a pause, so that a stop need not wait for its end
-
-
-class Trouble(StrEnum):
-    """What the owner of a stream must know about."""
-
-    DOWN = "down"
-    """The connection is lost; the stream is coming back by itself."""
-    IN_USE = "in_use"
-    """Another program holds the session of this app key."""
-    REFUSED = "refused"
-    """KIS does not accept a subscription."""
-    DISTRUSTED = "distrusted"
-    """Frames of a kind have a width nobody knows; they are no longer read."""
-    UNREADABLE = "unreadable"
-    """A notice could not be read: ask for the orders."""
-    FAULT = "fault"
-    """A mistake in kisbt itself; the stream was started anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """Something is wrong; `text` is for people."""
-
-    at: datetime
-    trouble: Trouble
-    text: str
-    code: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Everything is subscribed, after a time in which notices may have been lost.
-
-    The first connection has one as well. Ask over REST what happened since `since`.
-
-    Attributes:
-        since: when the stream was last heard; None before the first connection.
-    """
-
-    since: datetime | None
-    until: datetime
-
-
-StreamEvent = Notice | Gap | Alert
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +170,8 @@ class _Shared:
         self.distrusted: set[str] = set()
         self.connects = 0
         self.connected = False
+        self.frames = 0
+        self.on_data: Callable[[], None] = _nothing
         self._totals: dict[tuple[str, Board], int] = {}
         # Of the thread alone:
         self.last_heard: datetime | None = None
@@ -219,6 +179,7 @@ class _Shared:
 
     def alert(self, trouble: Trouble, text: str, code: str = "") -> None:
         self.events.put(Alert(self.clock.now(), trouble, text, code))
+        self.on_data()
 
     def keep_ticks(self, rows: Iterable[Tick]) -> None:
         now_s = self.clock.monotonic()
@@ -248,7 +209,7 @@ class _Shared:
 class KisStream:
     """Everything KIS pushes, for one app key; start it once, stop it once."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a thing of its own
         self,
         keys: KisKeys,
         server: Server,
@@ -258,6 +219,7 @@ class KisStream:
         connect: Callable[[str], Socket] | None = None,
         silence_s: float = 25.0,
         buffer: int = 100_000,
+        on_data: Callable[[], None] | None = None,
     ) -> None:
         """Make a stream; nothing is connected before `start`.
 
@@ -271,6 +233,8 @@ class KisStream:
             silence_s: without any frame for so long, the connection is dead. KIS
                 sends PINGPONG about every ten seconds.
             buffer: trades kept for a consumer that does not come.
+            on_data: called in the stream's thread after each frame and event; it
+                must return at once.
 
         Raises:
             ConfigError: the keys do not belong to the server, or websocket-client
@@ -292,6 +256,7 @@ class KisStream:
         self._random = random.Random()
 
         self._shared = _Shared(self._clock, silence_s, buffer)
+        self._shared.on_data = on_data or _nothing
         self._thread: threading.Thread | None = None
         # Of the thread alone:
         self._connect_times: deque[float] = deque()
@@ -389,6 +354,11 @@ class KisStream:
         with self._shared.lock:
             heard_s = self._shared.heard_s.get(symbol)
         return None if heard_s is None else self._clock.monotonic() - heard_s
+
+    @property
+    def frames(self) -> int:
+        """Frames read so far, of any kind; each has been dealt with."""
+        return self._shared.frames
 
     @property
     def alive(self) -> bool:
@@ -593,7 +563,11 @@ class _Session:
             if opcode == ABNF.OPCODE_CLOSE:
                 raise _Lost(_("KIS closed it"))
             if opcode in {ABNF.OPCODE_TEXT, ABNF.OPCODE_BINARY}:
-                self._hear(data)
+                try:
+                    self._hear(data)
+                finally:
+                    self._shared.frames += 1
+                    self._shared.on_data()
 
     def close(self) -> None:
         """Close with a handshake, so that KIS frees the session."""
@@ -669,6 +643,7 @@ class _Session:
         now = self._clock.now()
         shared.events.put(Gap(shared.last_heard, now))
         shared.last_heard = now
+        shared.on_data()
 
     # Frames.
 
@@ -786,6 +761,10 @@ class _Session:
             ),
             answer.code,
         )
+
+
+def _nothing() -> None:
+    """Tell nobody."""
 
 
 def thin_out(ticks: Iterable[Tick]) -> list[Tick]:

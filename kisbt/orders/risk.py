@@ -44,7 +44,7 @@ class RiskLimits:
     max_open_orders: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class RiskState:
     """The account as the guard sees it, before the order.
 

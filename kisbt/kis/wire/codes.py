@@ -80,6 +80,10 @@ WAIT_S: Final = {
 """Seconds to wait before sending again, where KIS's limits tell it."""
 
 ONE_TOKEN_A_MINUTE: Final = "EGW00133"
+NOTHING_LEFT: Final = frozenset({"40330000", "40320000", "APBK0344", "APBK0927"})
+"""Answers to a cancellation of an order that works no more (or never did)."""
+WRONG_ACCOUNT: Final = frozenset({"OPSQ2000", "APBK1271"})
+"""The account, or its product code, is not one of the app key's."""
 NOT_ON_MOCK: Final = frozenset({"OPSQ0002", "90000000"})
 NO_ROWS: Final = "70070000"
 
