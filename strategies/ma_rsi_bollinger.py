@@ -7,6 +7,8 @@ import backtrader as bt
 
 from strategies.portfolio import Portfolio, named
 
+_STOP_LOSS, _TAKE_PROFIT = _PAIR = ("stop_loss", "take_profit")
+
 
 class MaRsiBollinger(Portfolio):
     """Buy on any of three signals, sell on any of three others or at a stop.
@@ -86,9 +88,9 @@ class MaRsiBollinger(Portfolio):
         if not self._exits_by_order:
             close = data.close[0]
             if close <= position.price * (1 - self.p.stop_loss):
-                return "stop_loss"
+                return _STOP_LOSS
             if close >= position.price * (1 + self.p.take_profit):
-                return "take_profit"
+                return _TAKE_PROFIT
         return named(self.sell_signals(data))
 
     def consider_exit(self, data: Any, position: Any) -> None:
@@ -107,7 +109,7 @@ class MaRsiBollinger(Portfolio):
             size=position.size,
             exectype=bt.Order.Stop,
             price=position.price * (1 - self.p.stop_loss),
-            reason="stop_loss",
+            reason=_STOP_LOSS,
         )
         limit = self.sell(
             data=data,
@@ -115,12 +117,19 @@ class MaRsiBollinger(Portfolio):
             exectype=bt.Order.Limit,
             price=position.price * (1 + self.p.take_profit),
             oco=stop,
-            reason="take_profit",
+            reason=_TAKE_PROFIT,
         )
         legs = {leg.ref: leg for leg in (stop, limit) if leg.alive()}
         if legs:
             self._pairs[data] = set(legs)
             self._legs.update(legs)
+
+    def take_back(self, order: Any) -> None:
+        if self._exits_by_order and order.info["reason"] in _PAIR:
+            self._pairs.setdefault(order.data, set()).add(order.ref)
+            self._legs[order.ref] = order
+        else:
+            super().take_back(order)
 
     def notify_order(self, order: Any) -> None:
         super().notify_order(order)

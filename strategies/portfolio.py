@@ -64,21 +64,22 @@ class Portfolio(bt.Strategy):
 
     def decide(self) -> None:
         """Look at every symbol that has a new bar."""
-        fresh, taken = [], 0
-        for data in self.datas:
-            position, working = self.getposition(data), self._working.get(data)
-            # A pending sale still holds its slot; a working buy has taken one.
-            taken += bool(position.size or (working is not None and working.isbuy()))
+        position_of, working = self.broker.getposition, self._working
+        held = [data for data in self.datas if position_of(data).size]
+        # A pending sale still holds its slot; a working buy has taken one.
+        slots = self.p.max_position - len(held)
+        for data, order in working.items():
+            if order.isbuy() and not position_of(data).size:
+                slots -= 1
+        for data in held:
             if self._is_fresh(data):
-                fresh.append((data, position))
-        for data, position in fresh:
-            if position.size:
-                self.consider_exit(data, position)
-        slots = self.p.max_position - taken
-        for data, position in fresh:
+                self.consider_exit(data, position_of(data))
+        for data in self.datas:
             if slots <= 0:
                 break
-            if not position.size and data not in self._working:
+            if data in working or position_of(data).size:
+                continue
+            if self._is_fresh(data):
                 slots -= self.enters(data)
 
     def consider_exit(self, data: Any, position: Any) -> None:
@@ -111,6 +112,12 @@ class Portfolio(bt.Strategy):
         working = self._working.get(order.data)
         if working is not None and working.ref == order.ref and not order.alive():
             del self._working[order.data]
+        elif working is None and order.alive() and "resumed" in order.info:
+            self.take_back(order)
+
+    def take_back(self, order: Any) -> None:
+        """Remember a live order that was made before a restart."""
+        self._working[order.data] = order
 
     def _is_fresh(self, data: Any) -> bool:
         # len() first: before its first bar a feed shows its last price.
@@ -121,4 +128,4 @@ class Portfolio(bt.Strategy):
 
 def named(signals: Mapping[str, bool]) -> str:
     """Return the names of the signals that hold, joined by ``+``."""
-    return "+".join(name for name, holds in signals.items() if holds)
+    return "+".join([name for name, holds in signals.items() if holds])

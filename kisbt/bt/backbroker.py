@@ -17,7 +17,7 @@ With ``rules="none"`` only the matching guard is left: everything else is stock.
 
 import math
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from fractions import Fraction
 from typing import Any
 
@@ -692,19 +692,22 @@ class KrxBackBroker(BackBroker):
         for other in self._book.live():
             if other is placed or other.group != placed.group:
                 continue
-            left = int(abs(other.order.executed.remsize)) - done
-            if left > 0:
-                shrink(other.order, left)
-            elif self._is_pending(other.order):
-                self.pending.remove(other.order)
-                other.end_reason = _("another leg of its group has filled it")
-                other.order.cancel()
-                self.notify(other.order)
+            self._cut_leg(other, int(abs(other.order.executed.remsize)) - done)
+
+    def _cut_leg(self, leg: PlacedOrder, left: int) -> None:
+        """Leave a leg the shares that its group has not filled."""
+        if left > 0:
+            shrink(leg.order, left)
+        elif self._is_pending(leg.order):
+            self.pending.remove(leg.order)
+            leg.end_reason = _("another leg of its group has filled it")
+            leg.order.cancel()
+            self.notify(leg.order)
 
     def _record_fill(self, order: Any, size: int, price: float) -> None:
         feed = order.data
         position = self.positions[feed]
-        bar = feed.lines.datetime[0]
+        bar = self._bar_of_fill(feed)
         if position.size:
             self._held[feed] = position
         else:
@@ -725,9 +728,18 @@ class KrxBackBroker(BackBroker):
                 tax=tax,
                 slippage=self._slipped * abs(size),
                 order_number=placed.number,
+                at=self._time_of_fill(),
             )
         )
         self._slipped = 0.0
+
+    def _bar_of_fill(self, feed: Any) -> float:
+        """Return the END of the candle in which the fill under way happens."""
+        return float(feed.lines.datetime[0])
+
+    def _time_of_fill(self) -> datetime | None:
+        """Return when it happened; None for the END of its candle."""
+        return None
 
     def _split_costs(self, feed: Any, size: int, price: float) -> tuple[float, float]:
         info = self.getcommissioninfo(feed)

@@ -1,5 +1,6 @@
 """The working orders of a backtest and what they have promised."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,12 +40,16 @@ class OrderBook:
         """Yield the orders that can still be filled, oldest first."""
         return (p for p in list(self._orders.values()) if p.order.alive())
 
+    def earliest_end(self) -> float:
+        """Return when the first of the orders ends with its session, ended or not."""
+        return min([p.expires for p in self._orders.values()], default=math.inf)
+
     def reserved_cash(self) -> float:
         """Return the won set aside for working buys."""
         return sum(
             abs(placed.order.executed.remsize) * placed.reserve
             for placed in self._orders.values()
-            if placed.reserve and placed.order.alive()
+            if placed.reserve and placed.order.alive() and not placed.leaving
         )
 
     def promised_shares(self, feed: Any, *, beside: object = None) -> int:
@@ -59,7 +64,7 @@ class OrderBook:
         promised: dict[object, int] = {}
         for placed in self.live():
             order = placed.order
-            if placed.side is Side.BUY or order.data is not feed:
+            if placed.side is Side.BUY or order.data is not feed or placed.leaving:
                 continue
             if order.active() and (placed.group != beside or beside is None):
                 left = abs(int(order.executed.remsize))
@@ -71,14 +76,20 @@ class OrderBook:
         return sum(
             abs(placed.order.executed.remsize) * (placed.limit_price or price)
             for placed in self.live()
-            if placed.side is Side.BUY and placed.order.data is feed
+            if placed.side is Side.BUY
+            and placed.order.data is feed
+            and not placed.leaving
         )
 
 
 def shrink(order: Any, quantity: int) -> None:
     """Cut the open part of an order to `quantity` shares."""
-    if abs(order.executed.remsize) <= quantity:
-        return
+    if abs(order.executed.remsize) > quantity:
+        resize(order, quantity)
+
+
+def resize(order: Any, quantity: int) -> None:
+    """Make the open part of an order `quantity` shares."""
     left = quantity if order.isbuy() else -quantity
     cut = order.executed.remsize - left
     order.executed.remsize = left

@@ -33,6 +33,8 @@ class KrxCommInfo(bt.CommInfoBase):
     )
 
     session: date = date(2000, 1, 4)
+    booked: tuple[int, int] | None = None
+    """Commission and tax of the fill under way as the journal has them, live."""
 
     def commission(self, amount: float) -> int:
         """Return the commission on `amount` won, whole won."""
@@ -52,6 +54,8 @@ class KrxCommInfo(bt.CommInfoBase):
         )
 
     def _getcommission(self, size: float, price: float, pseudoexec: bool) -> float:
+        if self.booked is not None:
+            return float(sum(self.booked))
         amount = abs(size) * price
         costs = self.commission(amount)
         if size < 0:  # signed: a sale

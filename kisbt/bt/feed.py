@@ -120,7 +120,7 @@ class CandleFeed(bt.feed.DataBase):
         NaN in the first session. `bar` counts from 0.
         """
         if self._reference is None:
-            self._reference = _previous_session_close(self.candles)
+            self._reference = _previous_session_close(self.p.dataname)
         return float(self._reference[bar])
 
     def average_volume(self, bar: int, sessions: int) -> float | None:

@@ -1,5 +1,6 @@
 """The risk guard's view of a backtest: what it has to remember between bars."""
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -9,6 +10,8 @@ from kisbt.krx.sendable import Sendable
 from kisbt.orders.risk import RiskLimits, RiskState, check_risk, halts_session
 
 _AVERAGE_SESSIONS = 20
+# Sessions that are over are forgotten a few at a time.
+_SESSIONS_COUNTED = 8
 
 
 class RiskGuard:
@@ -30,11 +33,12 @@ class RiskGuard:
         if day != self.day:
             self.day = day
             self._day_start_equity = equity
-            self._orders_of = {
-                session: count
-                for session, count in self._orders_of.items()
-                if session.toordinal() >= day
-            }
+            if len(self._orders_of) > _SESSIONS_COUNTED:
+                self._orders_of = {
+                    session: count
+                    for session, count in self._orders_of.items()
+                    if session.toordinal() >= day
+                }
 
     def check(
         self,
@@ -99,6 +103,29 @@ class RiskGuard:
         """Count a closed position; a gain begins the row of losses anew."""
         before = self._losses[1] if self._losses[0] == session else 0
         self._losses = (session, before + 1 if lost else 0)
+
+    def dump(self) -> dict[str, Any]:
+        """Return what has to outlive the process, as JSON."""
+        last, losses = self._losses
+        return {
+            "day": self.day,
+            "day_start_equity": self._day_start_equity,
+            "orders_of": {str(day): n for day, n in self._orders_of.items()},
+            "halted_on": None if self._halted_on is None else str(self._halted_on),
+            "losses": [None if last is None else str(last), losses],
+        }
+
+    def load(self, kept: Mapping[str, Any]) -> None:
+        """Go on from what `dump` returned."""
+        last, losses = kept["losses"]
+        halted = kept["halted_on"]
+        self.day = int(kept["day"])
+        self._day_start_equity = float(kept["day_start_equity"])
+        self._orders_of = {
+            date.fromisoformat(day): int(n) for day, n in kept["orders_of"].items()
+        }
+        self._halted_on = None if halted is None else date.fromisoformat(halted)
+        self._losses = (None if last is None else date.fromisoformat(last), losses)
 
     def _average_volume(self, feed: Any) -> float | None:
         if self._limits.max_adv_pct is None or not isinstance(feed, CandleFeed):

@@ -1,20 +1,25 @@
 """What the broker has to know about sessions, limits and reference prices."""
 
 import math
+from bisect import bisect_left, bisect_right
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
 
 import backtrader as bt
 
-from kisbt.bt.feed import CandleFeed
+from kisbt.bt.feed import CandleFeed, datetime_numbers
 from kisbt.clock import KST
-from kisbt.krx.calendar import KrxCalendar
+from kisbt.krx.calendar import FIRST_DAY, LAST_DAY, KrxCalendar
 from kisbt.krx.limits import PriceBand, band_tolerance, price_band
 from kisbt.krx.matching import crowded_side
 from kisbt.krx.phases import order_session
 from kisbt.krx.ticks import is_on_grid
 from kisbt.model.instrument import Instrument
 from kisbt.model.order import Side
+
+# Days; a date number is good to about 10 us.
+_ROUNDING = 1e-8
 
 
 class Market:
@@ -23,24 +28,30 @@ class Market:
     def __init__(self, calendar: KrxCalendar) -> None:
         """Use the sessions of `calendar`."""
         self._calendar = calendar
-        self._closes: dict[date, float] = {}
+        self._sessions, self._closes = _known_closes(calendar)
         self._coming: tuple[float, date] = (math.nan, date.min)
 
     def session_for(self, now: float) -> date:
         """Return the session in which an order made at date number `now` lives."""
         at, session = self._coming
         if at != now:
-            session = order_session(to_kst(now), self._calendar)
+            # As `order_session`, which has to go over a `datetime`; that rounds, so
+            # just before a close it is asked.
+            coming, closes = bisect_right(self._closes, now), self._closes
+            if 0 < coming < len(closes) and closes[coming] - now > _ROUNDING:
+                session = self._sessions[coming]
+            else:
+                session = order_session(to_kst(now), self._calendar)
             self._coming = (now, session)
         return session
 
     def close_number(self, session: date) -> float:
         """Return the date number of a session's close."""
-        number = self._closes.get(session)
-        if number is None:
-            close = self._calendar.close_time(session).replace(tzinfo=None)
-            number = self._closes[session] = float(bt.date2num(close))
-        return number
+        known = bisect_left(self._sessions, session)
+        if known < len(self._sessions) and self._sessions[known] == session:
+            return self._closes[known]
+        close = self._calendar.close_time(session).replace(tzinfo=None)
+        return float(bt.date2num(close))
 
     def bar_end(self, feed: Any) -> float:
         """Return the date number at which the current bar of a feed is complete.
@@ -86,6 +97,14 @@ class Market:
             band,
             tolerance=tolerance,
         )
+
+
+@lru_cache(maxsize=4)
+def _known_closes(calendar: KrxCalendar) -> tuple[list[date], list[float]]:
+    """Return all sessions and the date numbers of their closes."""
+    sessions = calendar.sessions(FIRST_DAY, LAST_DAY)
+    closes = datetime_numbers(calendar.close_times(sessions))
+    return sessions.tolist(), closes.tolist()
 
 
 def ends_with_session(feed: Any) -> bool:

@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from kisbt.model.order import OrderType, Side
@@ -23,6 +23,10 @@ class PlacedOrder:
         tried: date number of the last bar it was matched against.
         group: orders of one group cancel each other; their shares count once.
         end_reason: why it was refused, cancelled or expired by the broker.
+        leaving: live: the strategy has cancelled it and the exchange not yet; it
+            promises nothing any more, and what needs its shares waits.
+        journal_ref: the journal's number of it, live; None before it was sent.
+        confirmed_by: what vouches for its state.
     """
 
     order: Any
@@ -41,11 +45,21 @@ class PlacedOrder:
     tried: float = 0.0
     group: object = None
     end_reason: str = ""
+    leaving: bool = False
+    journal_ref: int | None = None
+    confirmed_by: str = "backtest"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Rows of which a run makes many are not frozen: that would double their cost.
+
+
+@dataclass(slots=True, kw_only=True)
 class Execution:
-    """One fill; `bar` is a date number, money is won."""
+    """One fill; `bar` is a date number, money is won.
+
+    Attributes:
+        at: when it happened; None for the END of `bar`.
+    """
 
     bar: float
     symbol: str
@@ -56,9 +70,10 @@ class Execution:
     tax: float
     slippage: float
     order_number: int
+    at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Decision:
     """An order made or refused, or an entry passed over; `bar` is a date number."""
 
@@ -73,10 +88,15 @@ class Decision:
 
 @dataclass(slots=True)
 class Recorder:
-    """Columns and rows of one run, in the order in which things happened."""
+    """Columns and rows of one run, in the order in which things happened.
+
+    Attributes:
+        opening: shares held before the run, as if bought at its begin.
+    """
 
     orders: list[PlacedOrder] = field(default_factory=list)
     fills: list[Execution] = field(default_factory=list)
+    opening: list[Execution] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     times: "array[float]" = field(default_factory=lambda: array("d"))
     cash: "array[float]" = field(default_factory=lambda: array("d"))

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -48,9 +48,14 @@ def order_rows(recorder: Recorder, times: Times) -> tuple[OrderRow, ...]:
 
 def fill_rows(recorder: Recorder, times: Times) -> tuple[FillRow, ...]:
     """Return the fills of the run, in the order in which they happened."""
+    return execution_rows(recorder.fills, times)
+
+
+def execution_rows(fills: Iterable[Execution], times: Times) -> tuple[FillRow, ...]:
+    """Return fills as rows of fills.csv, in their order."""
     return tuple(
         FillRow(
-            time=times(fill.bar),
+            time=fill.at or times(fill.bar),
             bar=times(fill.bar),
             symbol=fill.symbol,
             side=fill.side,
@@ -61,7 +66,7 @@ def fill_rows(recorder: Recorder, times: Times) -> tuple[FillRow, ...]:
             slippage=fill.slippage,
             order_ref=fill.order_number,
         )
-        for fill in recorder.fills
+        for fill in fills
     )
 
 
@@ -142,9 +147,10 @@ def round_trips(
         times: of date numbers.
     """
     reasons = {placed.number: placed.reason for placed in recorder.orders}
+    reasons.update((fill.order_number, "") for fill in recorder.opening)
     going: dict[str, _RoundTrip] = defaultdict(_RoundTrip)
     trades: list[TradeRow] = []
-    for fill in recorder.fills:
+    for fill in (*recorder.opening, *recorder.fills):
         for part in _split_at_zero(fill, going[fill.symbol].size):
             trip = going[fill.symbol]
             trip.add(part)
@@ -199,6 +205,7 @@ def _order_row(placed: PlacedOrder, times: Times) -> OrderRow:
         filled_quantity=filled,
         average_price=float(order.executed.price) if filled else None,
         reject_reason=placed.end_reason,
+        confirmed_by=placed.confirmed_by,
     )
 
 
@@ -214,8 +221,8 @@ def _trade_row(
     long = trip.entries[0].side is Side.BUY
     gross = received - paid if long else paid - received
     fills = [*trip.entries, *trip.exits]
-    commission = sum(fill.commission for fill in fills)
-    tax = sum(fill.tax for fill in fills)
+    commission = sum([fill.commission for fill in fills])
+    tax = sum([fill.tax for fill in fills])
     net = gross - commission - tax
     return TradeRow(
         symbol=trip.entries[0].symbol,
@@ -266,19 +273,26 @@ def _open_position(
 
 def _bars_between(candles: CandleColumns, first: datetime, last: datetime) -> int:
     """Return how many bars lie from the first fill to the last one."""
-    moments = [np.datetime64(t.replace(tzinfo=None), "s") for t in (first, last)]
-    start, stop = np.searchsorted(candles.end, moments)
+    # As numbers: numpy is slow at turning single times into its own.
+    ends = candles.end.view(np.int64)
+    start, stop = (
+        ends.searchsorted((moment - _UNIX_EPOCH) // _SECOND) for moment in (first, last)
+    )
     return int(stop - start)
 
 
+_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=KST)  # of naive KST times
+_SECOND = timedelta(seconds=1)
+
+
 def _total(fills: Iterable[Execution]) -> int:
-    return sum(fill.quantity for fill in fills)
+    return sum([fill.quantity for fill in fills])
 
 
 def _amount(fills: Iterable[Execution]) -> float:
-    return sum(fill.quantity * fill.price for fill in fills)
+    return sum([fill.quantity * fill.price for fill in fills])
 
 
 def _joined(reasons: Mapping[int, str], fills: Sequence[Execution]) -> str:
-    named = dict.fromkeys(reasons[fill.order_number] for fill in fills)
-    return ", ".join(reason for reason in named if reason)
+    named = dict.fromkeys([reasons[fill.order_number] for fill in fills])
+    return ", ".join([reason for reason in named if reason])

@@ -56,11 +56,9 @@ def current_values(lines: tuple[NamedLine, ...]) -> Mapping[str, float]:
     """Return the lines' values on the current bar; those not ready left out."""
     values = {}
     for named in lines:
-        if len(named.line) == 0:
-            continue
-        value = float(named.line[0])
-        if math.isfinite(value):
-            values[named.name] = value
+        line = named.line
+        if len(line) and math.isfinite(value := line[0]):
+            values[named.name] = float(value)
     return values
 
 
@@ -70,10 +68,10 @@ def line_values(named: NamedLine, bars: int) -> Floats:
     Args:
         bars: number of bars of its feed.
     """
-    values = np.full(bars, np.nan)
-    stored = np.frombuffer(named.line.array, dtype=np.float64)[:bars]
-    values[: len(stored)] = stored
-    return values
+    stored = np.frombuffer(named.line.array, dtype=np.float64)[:bars].copy()
+    if len(stored) == bars:
+        return stored
+    return np.concatenate([stored, np.full(bars - len(stored), np.nan)])
 
 
 def _feed_of(indicator: Any) -> Any:

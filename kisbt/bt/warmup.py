@@ -1,5 +1,6 @@
 """Bars that feed indicators only: the strategy is not called on them."""
 
+from collections.abc import Callable
 from typing import Any
 
 _CALLS = ("next", "nextstart", "prenext")
@@ -50,6 +51,56 @@ def hold_until(strategy_class: type[Any], first: float) -> type[Any]:
             self.nextstart()
 
         def nextstart(self) -> None:
+            self.__dict__.pop("next", None)
+            super().nextstart()
+
+    Gated.__name__ = strategy_class.__name__
+    Gated.__qualname__ = strategy_class.__qualname__
+    Gated.__module__ = strategy_class.__module__
+    return Gated
+
+
+def hold_unless(
+    strategy_class: type[Any], calls_on: Callable[[float], bool]
+) -> type[Any]:
+    """Return the class with a gate that opens and closes by the bar.
+
+    Used live: history, and bars that fill a gap in the stream, move the indicators
+    and bring news of orders, but the strategy does not decide on them.
+
+    Args:
+        strategy_class: a `bt.Strategy`.
+        calls_on: tells by a bar's date number whether the strategy is called.
+    """
+
+    class Gated(strategy_class, Gate):
+        """The user's strategy behind the gate."""
+
+        def _start(self) -> None:
+            super()._start()
+            self._has_begun = False
+            self._shut()
+
+        def _shut(self) -> None:
+            for name in _CALLS:
+                setattr(self, name, _nothing)
+
+        def _notify(self, *args: Any, **kwargs: Any) -> None:
+            if calls_on(self.lines.datetime[0]):
+                for name in _CALLS:
+                    self.__dict__.pop(name, None)
+                if not self._has_begun:
+                    self.next = self._first_next
+            else:
+                self._shut()
+            super()._notify(*args, **kwargs)
+
+        def _first_next(self) -> None:
+            # The bar on which backtrader calls nextstart may lie in the warm-up.
+            self.nextstart()
+
+        def nextstart(self) -> None:
+            self._has_begun = True
             self.__dict__.pop("next", None)
             super().nextstart()
 

@@ -10,6 +10,7 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from math import floor, isfinite
+from operator import attrgetter
 
 from kisbt.errors import ConfigError
 from kisbt.model.instrument import Market, Product
@@ -164,7 +165,7 @@ def tax_rate(
     if product in _EXEMPT:
         return Fraction(0)
     rows = TAX_TABLE if table is None else table
-    number = bisect_right(rows, session, key=lambda row: row.trade_from) - 1
+    number = bisect_right(rows, session, key=attrgetter("trade_from")) - 1
     return rows[number].rate(market)
 
 

@@ -92,19 +92,25 @@ def match_candle(
     return _match_stop(terms, open_, high, low, close)
 
 
+def touches_stop(side: Side, stop: float, price: float) -> bool:
+    """Return whether a price triggers a stop: at it or beyond."""
+    return price >= stop if side is Side.BUY else price <= stop
+
+
+def touches_limit(side: Side, limit: float, price: float) -> bool:
+    """Return whether a price is as good as a limit asks, or better."""
+    return price <= limit if side is Side.BUY else price >= limit
+
+
 def _match_limit(
     terms: Terms, open_: float, high: float, low: float, *, triggered: bool = False
 ) -> Outcome:
     limit = terms.limit
     assert limit is not None
-    if terms.side is Side.BUY:
-        if limit >= open_:
-            return Outcome(open_, triggered=triggered)
-        touched = limit >= low
-    else:
-        if limit <= open_:
-            return Outcome(open_, triggered=triggered)
-        touched = limit <= high
+    if touches_limit(terms.side, limit, open_):
+        return Outcome(open_, triggered=triggered)
+    best = low if terms.side is Side.BUY else high
+    touched = touches_limit(terms.side, limit, best)
     return Outcome(limit if touched else None, triggered=triggered)
 
 
@@ -113,10 +119,9 @@ def _match_stop(
 ) -> Outcome:
     stop = terms.stop
     assert stop is not None
-    buys = terms.side is Side.BUY
-    gapped = open_ >= stop if buys else open_ <= stop
-    touched = high >= stop if buys else low <= stop
-    if not gapped and not touched:
+    gapped = touches_stop(terms.side, stop, open_)
+    farthest = high if terms.side is Side.BUY else low
+    if not gapped and not touches_stop(terms.side, stop, farthest):
         return NOTHING
     if terms.order_type not in _STOP_LIMITS:
         return Outcome(open_ if gapped else stop, slips=True)

@@ -119,7 +119,7 @@ def _priced(request: OrderRequest, standing: Standing) -> Sendable:
     stop = _on_grid(request.stop_price, request.side, standing)
     if order_type is OrderType.MARKET and standing.protect_market_orders:
         order_type = OrderType.LIMIT
-        limit = _protected_limit(request.side, standing)
+        limit = protected_limit(request.side, standing)
     if order_type in _AT_LIMIT:
         _check_limit(limit, standing)
     reserve = 0.0
@@ -169,7 +169,8 @@ def _on_grid(price: float | None, side: Side, standing: Standing) -> int | None:
     return sent
 
 
-def _protected_limit(side: Side, standing: Standing) -> int | None:
+def protected_limit(side: Side, standing: Standing) -> int | None:
+    """Return the limit of a market order sent as a limit order, won."""
     through = PROTECTION if side is Side.BUY else -PROTECTION
     limit = _on_grid(standing.last_price * float(1 + through), side, standing)
     if standing.band is not None and limit is not None:

@@ -51,6 +51,22 @@ class TickTable:
         """Return the number of the band that `price` (won) falls into."""
         return bisect_right(self.lower, price + NOISE) - 1
 
+    def holds(self, price: float) -> bool:
+        """Return whether `price` (won, zero or more) lies on the grid."""
+        tick = self.ticks[self.band(price)]
+        return abs(price - round(price / tick) * tick) <= NOISE
+
+    def moved(self, price: float, ticks: int) -> float:
+        """Return `price` (won, zero or more) moved as `move_ticks` does."""
+        band = self.band(price)
+        at = self.steps[band] + (price - self.lower[band]) / self.ticks[band]
+        lowest = min(at, 1.0) if ticks < 0 else at
+        goal = max(at + ticks, lowest)
+        band = bisect_right(self.steps, goal + NOISE) - 1
+        moved = self.lower[band] + (goal - self.steps[band]) * self.ticks[band]
+        whole = round(moved)
+        return whole if abs(moved - whole) <= NOISE else moved
+
 
 def _table(first: date, *bands: tuple[int, int]) -> TickTable:
     """Build a table from (lower bound, tick) pairs in won."""
@@ -232,14 +248,7 @@ def move_ticks(
         MarketRuleError: as `tick_size`.
     """
     table = tick_table(market=market, product=product, session=session)
-    band = table.band(_checked(price))
-    at = table.steps[band] + (price - table.lower[band]) / table.ticks[band]
-    lowest = min(at, 1.0) if ticks < 0 else at
-    goal = max(at + ticks, lowest)
-    band = bisect_right(table.steps, goal + NOISE) - 1
-    moved = table.lower[band] + (goal - table.steps[band]) * table.ticks[band]
-    whole = round(moved)
-    return whole if abs(moved - whole) <= NOISE else moved
+    return table.moved(_checked(price), ticks)
 
 
 def is_on_grid(
@@ -251,10 +260,7 @@ def is_on_grid(
         MarketRuleError: the price is negative or no number.
     """
     table = _table_at(market, product, session)
-    if table is None:
-        return True
-    tick = table.ticks[table.band(_checked(price))]
-    return abs(price - round(price / tick) * tick) <= NOISE
+    return table is None or table.holds(_checked(price))
 
 
 def is_valid_print(
