@@ -1,10 +1,17 @@
 """What must be right before kisbt can talk to a server, each with its remedy."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
+from pathlib import Path
 
+from kisbt.app.checkup import (
+    check_account_state,
+    check_agreement,
+    check_machine,
+    check_plan,
+    check_stream,
+)
 from kisbt.app.connect import Access, key_store
+from kisbt.app.findings import Check, Outcome
 from kisbt.app.state import state_folder
 from kisbt.errors import KisbtError, OutcomeUnknown
 from kisbt.kis.client import KisClient
@@ -15,38 +22,24 @@ _LARGEST_OFFSET_S = 2.0
 _SYMBOL = "005930"
 
 
-class Outcome(StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One check.
-
-    Attributes:
-        found: what was found, for people.
-        remedy: what to do; "" unless it failed.
-    """
-
-    name: str
-    outcome: Outcome
-    found: str
-    remedy: str = ""
-
-
-def check_connection(
-    access: Callable[[], Access], *, offline: bool = False
+def check_all(
+    access: Callable[[], Access],
+    *,
+    config: Path | None = None,
+    offline: bool = False,
 ) -> Iterator[Check]:
-    """Yield the checks of a connection, in the order in which they depend.
+    """Yield every check: machine, configuration, account, connection.
 
     Args:
         access: makes keys and server; may fail, which is a finding.
+        config: of the run that is to start; None leaves its checks out.
         offline: send nothing.
     """
+    yield from check_machine()
+    loaded = None
+    if config is not None:
+        checks, loaded = check_plan(config)
+        yield from checks
     yield _state_folder()
     yield _keyring()
     try:
@@ -56,6 +49,9 @@ def check_connection(
         return
     yield Check(_("keys"), Outcome.OK, f"{found.keys!r}")
     yield Check(_("server"), Outcome.OK, f"{found.server.name} {found.server.rest_url}")
+    if loaded is not None:
+        yield from check_agreement(loaded, found)
+    yield from check_account_state(found)
     if offline:
         yield Check(_("connection"), Outcome.SKIPPED, _("--offline: nothing was sent"))
         return
@@ -65,7 +61,12 @@ def check_connection(
         yield Check(_("rate budget"), Outcome.FAILED, str(error), _("free the folder"))
         return
     try:
-        yield from _online(client, found)
+        connected = True
+        for check in _online(client, found):
+            connected = connected and check.outcome is not Outcome.FAILED
+            yield check
+        if connected:
+            yield check_stream(found, client)
     finally:
         client.close()
 

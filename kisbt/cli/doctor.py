@@ -12,7 +12,7 @@ from kisbt.text import _
 
 if TYPE_CHECKING:
     from kisbt.app.connect import Access
-    from kisbt.app.doctor import Check
+    from kisbt.app.findings import Check
 
 
 def register(app: typer.Typer) -> None:
@@ -21,12 +21,21 @@ def register(app: typer.Typer) -> None:
     @app.command(
         name="doctor",
         help=_(
-            "Check the connection to KIS: folders, keys, token, clock, account. Each "
+            "Check everything a run depends on: this machine, its files, the calendar, "
+            "a configuration, keys, account, journal, token, clock and websocket. Each "
             "line that failed ends with the remedy. No order is sent."
         ),
-        epilog=_("Example: kisbt doctor --environment mock"),
+        epilog=_("Example: kisbt doctor configs/live.yaml --environment real"),
     )
     def doctor(
+        config: Annotated[
+            Path | None,
+            typer.Argument(
+                metavar="[CONFIG]",
+                help=_("Also check what this configuration needs."),
+                show_default=False,
+            ),
+        ] = None,
         profile: Annotated[
             str, typer.Option("--profile", metavar="NAME", help=_("Which keys."))
         ] = "default",
@@ -47,11 +56,12 @@ def register(app: typer.Typer) -> None:
         ] = False,
         json: Annotated[bool, typer.Option("--json", help=_("Print JSON."))] = False,
     ) -> int:
-        from kisbt.app.doctor import Outcome, check_connection
+        from kisbt.app.doctor import check_all
+        from kisbt.app.findings import Outcome
 
         checks = []
-        for check in check_connection(
-            _access(profile, environment, emulator), offline=offline
+        for check in check_all(
+            _access(profile, environment, emulator), config=config, offline=offline
         ):
             checks.append(check)
             if not json:
