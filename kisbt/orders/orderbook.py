@@ -284,13 +284,12 @@ class OrderBook(OwnedBook):
             self._event("cancel_wanted", ref, by=by)
             return self.order(ref)
 
-    def count_orders(self, session: date) -> int:
-        """Return how many orders were made for a trading date."""
-        return int(
-            self._one(
-                "SELECT count(*) FROM orders WHERE session = ?", session.isoformat()
-            )[0]
-        )
+    def count_orders(self, session: date | None = None) -> int:
+        """Return how many orders were made for a trading date, or in all."""
+        sql = "SELECT count(*) FROM orders"
+        if session is None:
+            return int(self._one(sql)[0])
+        return int(self._one(f"{sql} WHERE session = ?", session.isoformat())[0])
 
     def add_change(
         self, ref: int, role: TicketRole, *, quantity: int | None = None, price: int = 0

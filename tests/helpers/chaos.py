@@ -5,7 +5,8 @@ that fails is printed with what differs, and runs again alone with ``--first``.
 """
 
 import argparse
-import subprocess
+import multiprocessing
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -18,7 +19,7 @@ from kisbt.emulator.house import Settings
 from kisbt.emulator.runner import Emulator, write_ready_file
 from kisbt.orders.journal import Journal
 from kisbt.orders.lifecycle import Status
-from tests.helpers.chaosbot import CAPITAL
+from tests.helpers.chaosbot import CAPITAL, Asked, live_once
 from tests.helpers.desk import MORNING
 from tests.helpers.truth import differences
 
@@ -152,29 +153,33 @@ def _live(
     ready: Path, folder: Path, seed: int, orders: int, kill: float, side: str
 ) -> int:
     """Start the trader again and again until it has ended by itself."""
+    # A server that forks: a new life must not cost a second of imports. Where there
+    # is none (Windows), each life starts from nothing.
+    methods = multiprocessing.get_all_start_methods()
+    method = "forkserver" if "forkserver" in methods else "spawn"
+    context: Any = multiprocessing.get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload(["tests.helpers.chaosbot"])
+    log = folder / "life.log"
+    asked = Asked(
+        ready=ready,
+        folder=folder / "state",
+        seed=seed,
+        orders=orders,
+        kill=kill,
+        environment=side,
+    )
     for life in range(1, _MOST_LIVES):
-        made = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "tests.helpers.chaosbot",
-                str(ready),
-                str(folder / "state"),
-                f"--seed={seed}",
-                f"--orders={orders}",
-                f"--kill={kill}",
-                f"--environment={side}",
-            ],
-            cwd=Path(__file__).parents[2],
-            capture_output=True,
-            text=True,
-            timeout=_LIFE_S + orders,
-            check=False,
-        )
-        if made.returncode == 0:
+        process = context.Process(target=live_once, args=(asked, log), daemon=True)
+        process.start()
+        process.join(_LIFE_S + orders)
+        if process.exitcode is None:
+            process.kill()
+            raise AssertionError(f"a life hangs: {log.read_text('utf-8')[-4_000:]}")
+        if process.exitcode == 0:
             return life
-        if made.returncode != -9:
-            raise AssertionError(made.stderr[-4_000:])
+        if process.exitcode != -signal.SIGKILL:
+            raise AssertionError(log.read_text("utf-8")[-4_000:])
     raise AssertionError("it never came to an end")
 
 

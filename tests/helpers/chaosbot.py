@@ -4,12 +4,13 @@ Run by `tests.helpers.chaos` as a process of its own, so that ``kill -9`` is rea
 ends with 0 when everything it wanted has been ordered and its last day is closed.
 """
 
-import argparse
 import os
 import random
 import signal
 import sys
 import threading
+import traceback
+from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from pathlib import Path
 
@@ -41,12 +42,29 @@ _LAST = time(15, 0)
 _FIRST = time(9, 10)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a trader is to do.
+
+    Attributes:
+        ready: file of the emulator. folder: for the journal.
+        kill: probability of dying right after a commit; 0 never dies.
+    """
+
+    ready: Path
+    folder: Path
+    seed: int
+    orders: int
+    kill: float
+    environment: str
+
+
 class Bot:
     """One life."""
 
-    def __init__(self, asked: argparse.Namespace) -> None:
+    def __init__(self, asked: Asked) -> None:
         self.asked = asked
-        folder = Path(asked.folder)
+        folder = asked.folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lives = folder / "lives"
         life = int(lives.read_text() or 0) + 1 if lives.exists() else 1
@@ -55,7 +73,7 @@ class Bot:
         self.deaths = random.Random(f"death:{asked.seed}:{life}")
         environment = Environment(asked.environment)
         mock = environment is Environment.MOCK
-        self.link = AttachedEmulator(Path(asked.ready), environment)
+        self.link = AttachedEmulator(asked.ready, environment)
         self.time = StepClock(self.link)
         self.calendar = default_calendar()
         access = self.link.access
@@ -130,7 +148,7 @@ class Bot:
 
     def live(self) -> None:
         self.catch_up()
-        while len(self.journal.orders()) < self.asked.orders:
+        while self.made() < self.asked.orders:
             self.day()
         self.finish_day()
 
@@ -161,15 +179,17 @@ class Bot:
         following = self.calendar.next_session(today)
         self.time.advance_to(datetime.combine(following, _FIRST, KST))
 
+    def made(self) -> int:
+        # Counted by the database: reading them all would make a long run quadratic.
+        return self.journal.count_orders()
+
     def may_order(self) -> bool:
         now = self.time.now()
-        made = len(self.journal.orders(session=now.date()))
-        everything = len(self.journal.orders())
         return (
             self.calendar.is_session(now.date())
             and now.time() < _LAST
-            and made < _PER_DAY
-            and everything < self.asked.orders
+            and self.journal.count_orders(now.date()) < _PER_DAY
+            and self.made() < self.asked.orders
         )
 
     def order(self) -> None:
@@ -190,7 +210,7 @@ class Bot:
             limit = max(1000, int(price * (1 + away)) // 1000 * 1000)
         self.desk.submit(
             OrderPlan(
-                number=len(self.journal.orders()) + 1,
+                number=self.made() + 1,
                 symbol=symbol,
                 side=Side.SELL if sells else Side.BUY,
                 quantity=quantity,
@@ -252,20 +272,20 @@ class Bot:
         raise AssertionError(f"the day does not close: {self.desk.status()}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("ready")
-    parser.add_argument("folder")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--orders", type=int, default=100)
-    parser.add_argument("--kill", type=float, default=0.0)
-    parser.add_argument("--environment", default="real")
-    bot = Bot(parser.parse_args())
-    bot.live()
-    sys.stdout.write("done\n")
-    sys.stdout.flush()
+def live_once(asked: Asked, log: Path) -> None:
+    """Live one life in this process, and end the process.
+
+    Args:
+        asked: what to do.
+        log: takes what it prints and how it failed.
+    """
+    with log.open("w", encoding="utf-8") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    try:
+        Bot(asked).live()
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
     os._exit(0)  # a stream thread may still wait for its next connection
-
-
-if __name__ == "__main__":
-    main()
