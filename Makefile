@@ -7,12 +7,14 @@ TEST_STAMP := $(VENV)/.installed-test
 # Two workers at most: each imports pandas and plotly.
 WORKERS ?= 2
 
-.PHONY: demo test lint bench test-peers messages clean help
+.PHONY: demo test lint bench bench-cpp chaos test-peers messages clean help
 
 help:
 	@echo "make demo      backtest of the bundled sample, with its report"
 	@echo "make test      every check: ruff, mypy, import-linter, pytest, no key leaked"
 	@echo "make bench     speed and memory budgets"
+	@echo "make bench-cpp the fast engine against the one in C++, in .venv-cpp"
+	@echo "make chaos     orders under random faults and kill -9, 10,000 for each of 100 seeds"
 	@echo "make test-peers  clients of others against the local server, in .venv-peers"
 	@echo "make messages  collect the texts into the catalogues and compile them"
 	@echo "make clean     remove the environment and everything generated"
@@ -49,6 +51,25 @@ test: lint
 bench: $(TEST_STAMP)
 	$(BIN)/pytest tests/bench -m bench -s
 
+# The C++ engine brings packages and pins of its own, so it has its own environment.
+CPP := .venv-cpp
+CPP_STAMP := $(CPP)/.installed
+$(CPP_STAMP): Makefile
+	$(PYTHON) -m venv $(CPP)
+	$(CPP)/bin/python -m pip install --quiet --disable-pip-version-check \
+		'back-trader-cpp[data]>=0.38,<0.40'
+	@touch $@
+
+bench-cpp: $(TEST_STAMP) $(CPP_STAMP)
+	KISBT_CPP_PYTHON=$(CPP)/bin/python $(BIN)/pytest tests/bench/test_cpp_speed.py -m bench -s
+
+# Hours; smaller: make chaos ORDERS=1000 SEEDS=5
+ORDERS ?= 10000
+SEEDS ?= 100
+FIRST ?= 0
+chaos: $(TEST_STAMP)
+	$(BIN)/python -m tests.helpers.chaos --orders $(ORDERS) --seeds $(SEEDS) --first $(FIRST)
+
 # Both the catalogue and its compiled form are committed. Then fill in the empty
 # msgstr of kisbt/locale/*/LC_MESSAGES/kisbt.po and run it again.
 messages: $(TEST_STAMP)
@@ -72,6 +93,6 @@ test-peers: $(PEERS_STAMP)
 	$(PEERS)/bin/python -m pytest tests/e2e/test_peers.py
 
 clean:
-	rm -rf $(VENV) $(PEERS) build dist *.egg-info runs demo .bench .coverage* htmlcov
+	rm -rf $(VENV) $(PEERS) $(CPP) build dist *.egg-info runs demo .bench .coverage* htmlcov
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

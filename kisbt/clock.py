@@ -4,6 +4,7 @@ Korea has had no daylight saving time since 1988, so KST is a fixed offset for
 every date kisbt knows.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -101,24 +102,32 @@ class EmulatorClock:
         self._at_s = 0.0
         self._told = wall()
         self._speed = speed
+        self._until_s = math.inf
         self._sleeping: dict[int, float] = {}
 
-    def tell(self, now: datetime, *, speed: float) -> None:
+    def tell(
+        self, now: datetime, *, speed: float, until: datetime | None = None
+    ) -> None:
         """Take over the market's time; it never goes backwards.
 
         Args:
             now: virtual time of this moment, aware.
             speed: from now on.
+            until: where the market will stop; None if it goes on.
         """
         told = (now - self._start).total_seconds()
         with self._changed:
             self._at_s = max(self._elapsed(), told)
             self._told = self._wall()
             self._speed = speed
+            self._until_s = math.inf
+            if until is not None:
+                self._until_s = (until - self._start).total_seconds()
             self._changed.notify_all()
 
     def _elapsed(self) -> float:
-        return self._at_s + (self._wall() - self._told) * self._speed
+        moved = self._at_s + (self._wall() - self._told) * self._speed
+        return max(self._at_s, min(moved, self._until_s))
 
     def now(self) -> datetime:
         """Return the virtual time of day, aware, in KST."""

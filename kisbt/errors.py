@@ -9,6 +9,7 @@
     ├─ StorageError           a file could not be written; nothing half-written
     ├─ MarketRuleError        refused by exchange rules before anything was sent
     ├─ RiskRefused            refused by the risk guard
+    ├─ SafetyRefused          kisbt will not start or do this: halted, not armed, taken
     ├─ KisError               something about a call to KIS
     │  ├─ NotSent             certainly did not leave: safe to retry
     │  ├─ OutcomeUnknown      may have been carried out: never resend an order
@@ -103,6 +104,14 @@ class RiskRefused(KisbtError):
         self.rule = rule
         self.limit = limit
         self.value = value
+
+
+class SafetyRefused(KisbtError):
+    """kisbt will not do this with an account; the message says what would change that.
+
+    A second instance, a halt in force, live without arming, a journal that cannot be
+    believed: the process ends with exit code 3.
+    """
 
 
 class StrategyError(KisbtError):

@@ -4,6 +4,7 @@ import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,11 @@ import backtrader as bt
 import numpy as np
 
 import kisbt
-from kisbt.app.prepare import Prepared, prepare
+from kisbt.app.prepare import Prepared, prepare, union_of
 from kisbt.app.strategies import error_place
 from kisbt.bt.backbroker import KrxBackBroker
 from kisbt.bt.engine.cerebro import FastCerebro
+from kisbt.bt.engine.garbage import rare_collections
 from kisbt.bt.feed import CandleFeed, datetime_numbers
 from kisbt.bt.result import (
     Times,
@@ -73,6 +75,7 @@ class Backtest:
 
         return result_frames(self.result)
 
+    @rare_collections()
     def save(
         self,
         folder: str | Path,
@@ -107,6 +110,7 @@ class Backtest:
         )
 
 
+@rare_collections()
 def backtest(
     config: Config | str | Path | Mapping[str, Any],
     *,
@@ -143,11 +147,27 @@ def backtest(
         prepared, on_bar=_counter(progress, prepared.bars), engine=engine
     )
     ran = run_cerebro(cerebro)
-    result = _result(prepared, cerebro, feeds, started, time_source.now())
+    return finish(prepared, cerebro, feeds, ran, (started, time_source.now()))
+
+
+def finish(
+    prepared: Prepared,
+    cerebro: bt.Cerebro,
+    feeds: Mapping[str, CandleFeed],
+    ran: Any,
+    between: tuple[datetime, datetime] | None = None,
+) -> Backtest:
+    """Return what a Cerebro of `build_cerebro` has left behind.
+
+    Args:
+        prepared, cerebro, feeds: of the run.
+        ran: what `run_cerebro` returned.
+        between: when it began and ended; now if None.
+    """
+    now = SystemClock().now()
+    result = _result(prepared, cerebro, feeds, *(between or (now, now)))
     return Backtest(
-        result=result,
-        summary=summarise(result),
-        charts=_charts(ran, feeds),
+        result=result, summary=summarise(result), charts=charts_of_feeds(ran, feeds)
     )
 
 
@@ -157,6 +177,8 @@ def build_cerebro(
     first: float | None = None,
     on_bar: Callable[[float], None] | None = None,
     engine: str = "auto",
+    starting_cash: float | None = None,
+    make_broker: Callable[..., KrxBackBroker] = KrxBackBroker,
 ) -> tuple[bt.Cerebro, dict[str, CandleFeed]]:
     """Return a Cerebro ready to run, and its feeds by symbol.
 
@@ -166,6 +188,8 @@ def build_cerebro(
             that of `prepared` if None.
         on_bar: called with the date number of each bar.
         engine: as in `backtest`.
+        starting_cash: won; the configuration's capital if None.
+        make_broker: what is called with the broker's parameters.
 
     Raises:
         InputError: no engine of that name.
@@ -181,8 +205,8 @@ def build_cerebro(
     broker = config.broker
     cerebro = (bt.Cerebro if engine == "plain" else FastCerebro)(stdstats=False)
     cerebro.setbroker(
-        KrxBackBroker(
-            cash=float(config.capital),
+        make_broker(
+            cash=float(config.capital if starting_cash is None else starting_cash),
             rules=broker.rules,
             commission=broker.commission,
             tax=broker.tax,
@@ -223,7 +247,7 @@ def run_cerebro(cerebro: bt.Cerebro) -> Any:
     except KisbtError:
         raise
     except Exception as error:
-        raise _strategy_error(error, cerebro.broker) from error
+        raise strategy_error(error, cerebro.broker) from error
 
 
 def risk_limits(config: RiskConfig) -> RiskLimits:
@@ -265,7 +289,7 @@ def charts_of(result: RunResult) -> Mapping[str, SymbolChart]:
     config = config_of(result)
     prepared = prepare(config)
     cerebro, feeds = build_cerebro(prepared, first=float("inf"))
-    return _charts(run_cerebro(cerebro), feeds)
+    return charts_of_feeds(run_cerebro(cerebro), feeds)
 
 
 def _name(strategy: type[bt.Strategy]) -> str:
@@ -287,7 +311,8 @@ def _counter(progress: Progress | None, bars: int) -> Callable[[float], None] | 
     return count
 
 
-def _strategy_error(error: Exception, broker: KrxBackBroker) -> StrategyError:
+def strategy_error(error: Exception, broker: KrxBackBroker) -> StrategyError:
+    """Return an error of the user's code with file, line and bar."""
     file, line = error_place(error)
     bar = broker.current_bar()
     return StrategyError(
@@ -321,7 +346,7 @@ def _result(
         warnings.append(
             _("the plain engine ran, which is slower: {reason}").format(reason=fallback)
         )
-    benchmark = _benchmark(prepared, warnings)
+    benchmark = benchmark_curve(prepared, warnings)
     return RunResult(
         run={
             **_run(prepared, started, ended, warnings),
@@ -336,7 +361,7 @@ def _result(
         decisions=decision_rows(recorder, times),
         open_positions=held,
         benchmark=benchmark,
-        buy_and_hold=_buy_and_hold(prepared),
+        buy_and_hold=buy_and_hold_curve(prepared),
     )
 
 
@@ -366,7 +391,7 @@ def _run(
         "versions": {
             "kisbt": kisbt.__version__,
             "python": platform.python_version(),
-            **{name: version(name) for name in ("backtrader", "numpy", "pandas")},
+            **{name: _version(name) for name in ("backtrader", "numpy", "pandas")},
         },
         "store_hash": prepared.store.content_hash(
             prepared.instruments, interval, adjusted=adjusted
@@ -386,6 +411,11 @@ def _run(
     }
 
 
+@cache
+def _version(distribution: str) -> str:
+    return version(distribution)
+
+
 def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return parameters as JSON can hold them; an object becomes its name."""
     plain = (str, int, float, bool, list, dict, type(None))
@@ -397,7 +427,8 @@ def _is_synthetic(prepared: Prepared) -> bool:
     return SAMPLE_SYMBOLS.issuperset(prepared.instruments)
 
 
-def _benchmark(prepared: Prepared, warnings: list[str]) -> Curve | None:
+def benchmark_curve(prepared: Prepared, warnings: list[str]) -> Curve | None:
+    """Return the benchmark over the run; None, and a warning, without candles."""
     config = prepared.config
     symbol = config.report.benchmark
     if symbol is None:
@@ -423,7 +454,7 @@ def _benchmark(prepared: Prepared, warnings: list[str]) -> Curve | None:
     return Curve(time=inside.end, value=inside.close)
 
 
-def _buy_and_hold(prepared: Prepared) -> Curve | None:
+def buy_and_hold_curve(prepared: Prepared) -> Curve | None:
     """Return the starting cash spread evenly at the first tradable close, held."""
     tradable = {
         symbol: candles.between(prepared.first, None)
@@ -432,15 +463,20 @@ def _buy_and_hold(prepared: Prepared) -> Curve | None:
     bought = [c for c in tradable.values() if len(c) and c.end[0] == prepared.first]
     if not bought:
         return None
-    time = np.unique(np.concatenate([c.end for c in tradable.values() if len(c)]))
+    time = union_of([c.end for c in tradable.values() if len(c)])
     value = np.zeros(len(time))
     for candles in bought:
-        latest = np.searchsorted(candles.end, time, side="right") - 1
-        value += candles.close[latest] / candles.close[0]
+        close = candles.close
+        if len(candles) != len(time):
+            close = close[np.searchsorted(candles.end, time, side="right") - 1]
+        value += close / candles.close[0]
     return Curve(time=time, value=value * (prepared.config.capital / len(bought)))
 
 
-def _charts(strategy: Any, feeds: Mapping[str, CandleFeed]) -> dict[str, SymbolChart]:
+def charts_of_feeds(
+    strategy: Any, feeds: Mapping[str, CandleFeed]
+) -> dict[str, SymbolChart]:
+    """Return candles and indicators of a run, by symbol."""
     lines = indicator_lines(strategy)
     charts = {}
     for symbol, feed in feeds.items():

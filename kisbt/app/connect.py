@@ -1,11 +1,13 @@
 """From a name of stored keys, or an emulator's ready file, to a client."""
 
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kisbt.app.state import keys_folder, server_folder
+from kisbt.app.state import keys_folder, profile_folder, server_folder
 from kisbt.clock import Clock
 from kisbt.errors import InputError
 from kisbt.kis.client import KisClient, Orders, open_client
@@ -17,10 +19,25 @@ from kisbt.text import _
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Keys, and the server they belong to."""
+    """Keys, and the server they belong to.
+
+    Attributes:
+        instance: name of the emulator; "" for the broker's own server.
+    """
 
     keys: KisKeys
     server: Server
+    instance: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where tokens and rate budgets of the server are kept."""
+        return server_folder(self.server, self.instance)
+
+    @property
+    def state(self) -> Path:
+        """Where the account's journal, latch and calibration are kept."""
+        return profile_folder(self.server, self.keys.profile, self.instance)
 
     def open(
         self,
@@ -43,7 +60,7 @@ class Access:
         return open_client(
             self.keys,
             self.server,
-            folder=server_folder(self.server),
+            folder=self.folder,
             clock=clock,
             interval_s=interval_s,
             orders=Orders.REFUSED if read_only else Orders.PLAIN,
@@ -99,8 +116,21 @@ def emulator_access(ready_file: Path, environment: Environment) -> Access:
     Raises:
         InputError: it is no such file, or that server is not in it.
     """
-    row = _ready_row(ready_file, environment)
+    return access_of_row(emulator_row(ready_file, environment), ready_file)
+
+
+def access_of_row(row: Mapping[str, Any], path: Path | str) -> Access:
+    """Return access to an emulator out of what it says when it is ready.
+
+    Args:
+        row: of one server.
+        path: where it stands, for the message.
+
+    Raises:
+        InputError: something is missing in it.
+    """
     try:
+        environment = Environment(str(row["environment"]))
         keys = KisKeys(
             profile="emulator",
             environment=environment,
@@ -110,19 +140,31 @@ def emulator_access(ready_file: Path, environment: Environment) -> Access:
             hts_id=Secret(str(row["hts_id"])),
         )
         rest_url, ws_url = str(row["rest_url"]), str(row["ws_url"])
+        instance = str(row.get("instance", ""))
+        if not re.fullmatch(r"[0-9a-f]{0,32}", instance):  # it names a folder
+            raise KeyError("instance")
     except KeyError as error:
         raise InputError(
             _("{path}: not the ready file of an emulator: no {key}").format(
-                path=ready_file, key=error
+                path=path, key=error
             )
         ) from error
-    return Access(keys, emulator_server(environment, rest_url, ws_url))
+    return Access(keys, emulator_server(environment, rest_url, ws_url), instance)
 
 
-def _ready_row(path: Path, environment: Environment) -> dict[str, Any]:
+def emulator_row(path: Path, environment: Environment) -> dict[str, Any]:
+    """Return what a ready file says of one of the emulator's servers.
+
+    Args:
+        path: as ``kisbt emulator --ready-file`` writes it.
+        environment: which of its servers.
+
+    Raises:
+        InputError: it is no such file, or that server is not in it.
+    """
     try:
         content = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             _("{path}: not the ready file of an emulator").format(path=path)
         ) from error

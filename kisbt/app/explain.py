@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import backtrader as bt
 import numpy as np
 
 from kisbt.app.backtest import build_cerebro, run_cerebro
 from kisbt.app.prepare import Prepared, prepare
+from kisbt.app.replays import read_case, replay_cerebro
+from kisbt.bt.feed import CandleFeed
 from kisbt.bt.probe import BarProbe
 from kisbt.bt.result import Times, decision_rows, fill_rows
 from kisbt.config.schema import Config
@@ -83,9 +87,39 @@ def explain(config: Config, word: str, day: date) -> Explanation:
     instrument = _find(prepared, word)
     _require_candle(prepared, instrument, day)
     cerebro, feeds = build_cerebro(prepared)
+    return _look(prepared, cerebro, feeds, instrument, day)
+
+
+def explain_run(folder: Path, word: str, day: date) -> Explanation:
+    """Look at one symbol and day of a paper or live run, as it happened.
+
+    The strategy is told again what it was told, on the candles it saw.
+
+    Args:
+        folder: of the run.
+        word, day: as in `explain`.
+
+    Raises:
+        InputError, MissingCandles, StrategyError: as `explain`; also of a folder
+            that is none of such a run.
+    """
+    case = read_case(folder)
+    instrument = _find(case.prepared, word)
+    _require_candle(case.prepared, instrument, day)
+    cerebro, feeds = replay_cerebro(case)
+    return _look(case.prepared, cerebro, feeds, instrument, day)
+
+
+def _look(
+    prepared: Prepared,
+    cerebro: bt.Cerebro,
+    feeds: Mapping[str, CandleFeed],
+    instrument: Instrument,
+    day: date,
+) -> Explanation:
     cerebro.addanalyzer(BarProbe, feed=feeds[instrument.symbol], day=day.toordinal())
     strategy = run_cerebro(cerebro)
-    probe = strategy.analyzers[0]
+    probe = strategy.analyzers[-1]
     recorder, times = cerebro.broker.recorder, Times()
     return Explanation(
         instrument=instrument,

@@ -1,6 +1,6 @@
 """From a configuration to everything a run needs, checked, before it starts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -65,15 +65,20 @@ def prepare(
     config: Config,
     *,
     strategy: type[Any] | None = None,
+    first: np.datetime64 | None = None,
     last: np.datetime64 | None = None,
+    store: CandleStore | None = None,
 ) -> Prepared:
     """Load and check everything `config` names.
 
     Args:
         config: of the run.
         strategy: a class that is there already; imported by its name if None.
+        first: END of the first tradable bar, every stored bar before it warms up;
+            what the configuration says if None.
         last: END after which bars are cut off; the configuration's own `to` if
             None.
+        store: of the candles; the one that `config` names if None.
 
     Raises:
         ConfigError: the strategy, its parameters or a symbol is wrong.
@@ -87,13 +92,16 @@ def prepare(
     check_params(strategy_class, config.strategy.params)
     overrides = KrxOverrides.from_mapping(config.krx_overrides)
     warnings += sizing_conflicts(config)
-    store = CandleStore(config.data_path)
+    store = store or CandleStore(config.data_path)
     universe = resolve_universe(config, store.instruments(), notice=warnings.append)
     candles = _read_all(config, store, universe, warnings)
-    union = np.unique(np.concatenate([c.end for c in candles.values()]))
+    union = union_of([c.end for c in candles.values()])
     last_day = union[-1].astype("datetime64[D]")
     union = union[union <= _last_bound(config, last)]
-    start, first = _first_bar(config, union, last_day, warnings)
+    if first is not None:
+        start, tradable = 0, int(np.searchsorted(union, first))
+    else:
+        start, tradable = _first_bar(config, union, last_day, warnings)
     window = {s: c.between(union[start], union[-1]) for s, c in candles.items()}
     instruments = {i.symbol: i for i in universe if len(window.get(i.symbol, ()))}
     silent = [s for s in window if s not in instruments]
@@ -104,7 +112,7 @@ def prepare(
     traded = {symbol: window[symbol] for symbol in instruments}
     calendar = overrides.calendar()
     if config.bars.length.is_daily:
-        traded = {s: _closed(s, c, calendar, store) for s, c in traded.items()}
+        traded = {s: label_closes(s, c, calendar, store) for s, c in traded.items()}
     adjusted = config.data.adjusted and config.bars.length.is_daily
     if adjusted and config.broker.rules == "krx":
         _warn_about_volumes(config, instruments, traded, warnings)
@@ -116,9 +124,9 @@ def prepare(
         instruments=instruments,
         candles=traded,
         adjusted=adjusted,
-        first=union[first],
+        first=union[tradable],
         last=union[-1],
-        warmup_bars=first - start,
+        warmup_bars=tradable - start,
         bars=len(union) - start,
         calendar=calendar,
         tax_rows=overrides.tax_table(),
@@ -160,6 +168,20 @@ def _read_all(
             )
         )
     return found
+
+
+def union_of(times: Sequence[Times]) -> Times:
+    """Return the times that are in any of the columns, each once, in order.
+
+    Args:
+        times: datetime64[s], increasing, one or more.
+    """
+    # Most symbols have the same bars.
+    differing = [column for column in times if not np.array_equal(column, times[0])]
+    if not differing:
+        return times[0]
+    union: Times = np.unique(np.concatenate([times[0], *differing]))
+    return union
 
 
 def _last_bound(config: Config, last: np.datetime64 | None) -> np.datetime64:
@@ -210,17 +232,23 @@ def _first_bar(
     return max(0, first - warmup), first
 
 
-def _closed(
+def label_closes(
     symbol: str, candles: CandleColumns, calendar: KrxCalendar, store: CandleStore
 ) -> CandleColumns:
     """Return daily candles labelled with the close of their session.
 
     A store may have been filled before an odd closing time was known. A label
     before the close would let an order live in the session that has just ended.
+
+    Raises:
+        BadCandle: a candle lies on a day without a session.
     """
     days = candles.sessions
+    if not len(days):
+        return candles
     known = calendar.sessions(days[0].astype(object), days[-1].astype(object))
-    strange = days[~np.isin(days, known)]
+    near = np.searchsorted(known, days)
+    strange = days[np.r_[known, np.datetime64("NaT")][near] != days]
     if len(strange):
         raise BadCandle(
             _(
@@ -247,14 +275,16 @@ def _warn_about_volumes(
     until: dict[str, Any] = {}
     for symbol, columns in candles.items():
         instrument, days = instruments[symbol], columns.sessions
-        fits = np.ones(len(columns), dtype=bool)
-        for name in PRICES:
-            fits &= valid_prints(
-                getattr(columns, name),
-                days,
+        fits = (
+            valid_prints(
+                np.concatenate([getattr(columns, name) for name in PRICES]),
+                np.tile(days, len(PRICES)),
                 market=instrument.market,
                 product=instrument.product,
             )
+            .reshape(len(PRICES), -1)
+            .all(axis=0)
+        )
         if not fits.all():
             until[symbol] = days[np.flatnonzero(~fits)[-1]]
     if until:

@@ -20,14 +20,35 @@ def keys_folder() -> Path:
     return state_folder() / "keys"
 
 
-def server_folder(server: Server) -> Path:
+def server_folder(server: Server, instance: str = "") -> Path:
     """Return the folder of tokens and rate budgets of a server.
 
-    Each emulator has its own, by its port: another one may hand out the same keys,
-    and would not know the tokens.
+    Each emulator has its own, by the name of its instance: another one may hand out
+    the same keys, and would not know the tokens.
+
+    Args:
+        server: KIS or an emulator.
+        instance: of the emulator; "" if it does not tell, then its port serves.
     """
     if server.is_emulator:
-        place = f"emulator-{urlsplit(server.rest_url).port}"
+        place = f"emulator-{instance or urlsplit(server.rest_url).port}"
     else:
         place = "kis"
     return state_folder() / place / server.environment.value
+
+
+def profile_folder(server: Server, profile: str, instance: str = "") -> Path:
+    """Return the folder of one account's journal, latch and calibration.
+
+    Args:
+        server: KIS or an emulator.
+        profile: name of the set of keys; an emulator has one account only.
+        instance: of the emulator.
+    """
+    folder = server_folder(server, instance)
+    return folder if server.is_emulator else folder / profile
+
+
+def journal_path(state: Path) -> Path:
+    """Return the journal in the state folder of an account."""
+    return state / "journal.db"

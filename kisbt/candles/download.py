@@ -287,22 +287,10 @@ class Downloader:
     # Rows to candles.
 
     def _daily(self, rows: Sequence[ChartRow]) -> CandleColumns:
-        days = np.array([row.day for row in rows], "datetime64[D]")
-        return _columns(rows, self._calendar.close_times(days))
+        return daily_candles(rows, self._calendar)
 
     def _minutes(self, rows: Sequence[ChartRow], day: date) -> CandleColumns:
-        starts = np.array(
-            [datetime.combine(day, row.start or time()) for row in rows],
-            "datetime64[s]",
-        )
-        sessions = starts.astype("datetime64[D]")
-        opens, closes = session_bounds(sessions, self._calendar)
-        # Rows before the open and after the close are trades outside the session.
-        inside = (starts >= opens) & (starts <= closes)
-        kept = [row for row, keep in zip(rows, inside.tolist(), strict=True) if keep]
-        ends = end_labels(starts[inside], closes[inside], Label.START, 1)
-        order = np.argsort(starts[inside], kind="stable")
-        return _join_at_close([kept[i] for i in order.tolist()], ends[order])
+        return minute_candles(rows, day, self._calendar)
 
     def _holes(self, candles: CandleColumns) -> int:
         if not len(candles):
@@ -455,6 +443,38 @@ class Downloader:
             first=first,
             last=last,
         )
+
+
+def daily_candles(rows: Sequence[ChartRow], calendar: KrxCalendar) -> CandleColumns:
+    """Return rows of a daily chart as candles."""
+    days = np.array([row.day for row in rows], "datetime64[D]")
+    return _columns(rows, calendar.close_times(days))
+
+
+def minute_candles(
+    rows: Sequence[ChartRow], day: date, calendar: KrxCalendar
+) -> CandleColumns:
+    """Return rows of a minute chart as END-labelled candles of 1 minute.
+
+    The closing auction, which has a row of its own, is part of the last minute.
+
+    Args:
+        rows: of one session, in any order.
+        day: that session.
+        calendar: of the exchange.
+    """
+    starts = np.array(
+        [datetime.combine(day, row.start or time()) for row in rows],
+        "datetime64[s]",
+    )
+    sessions = starts.astype("datetime64[D]")
+    opens, closes = session_bounds(sessions, calendar)
+    # Rows before the open and after the close are trades outside the session.
+    inside = (starts >= opens) & (starts <= closes)
+    kept = [row for row, keep in zip(rows, inside.tolist(), strict=True) if keep]
+    ends = end_labels(starts[inside], closes[inside], Label.START, 1)
+    order = np.argsort(starts[inside], kind="stable")
+    return _join_at_close([kept[i] for i in order.tolist()], ends[order])
 
 
 def _columns(rows: Sequence[ChartRow], ends: np.ndarray) -> CandleColumns:

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from kisbt.candles.columns import VALUES, CandleColumns, Flags, Floats, Times
+from kisbt.candles.digits import read_digits
 from kisbt.candles.files import replace_file
 from kisbt.errors import BadCandle, StorageError
 from kisbt.text import _
@@ -75,8 +76,11 @@ def parse_table(path: Path) -> CandleTable:
         StorageError: the file cannot be opened.
     """
     try:
+        raw = path.read_bytes()
+        if (quick := read_digits(raw)) is not None:
+            return CandleTable(quick[0], *quick[1])
         frame = pd.read_csv(
-            path,
+            io.BytesIO(raw),
             dtype={"datetime": str, **dict.fromkeys(VALUES, np.float64)},
             engine="c",
             encoding="utf-8",

@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from kisbt.clock import Clock, SystemClock
-from kisbt.errors import ConfigError, DataError, InputError, KisbtError
+from kisbt.errors import (
+    ConfigError,
+    DataError,
+    InputError,
+    KisbtError,
+    SafetyRefused,
+)
 from kisbt.text import _
 
 if TYPE_CHECKING:
@@ -218,9 +224,11 @@ def progress(
 
 
 def exit_code(error: BaseException) -> int:
-    """Return the exit code of an error: 1 failed, 2 wrong input, 130 interrupted."""
+    """Return the exit code: 1 failed, 2 wrong input, 3 refused, 130 interrupted."""
     if isinstance(error, ConfigError | InputError | DataError):
         return EXIT_INPUT
+    if isinstance(error, SafetyRefused):
+        return EXIT_REFUSED
     if isinstance(error, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     return EXIT_FAILED

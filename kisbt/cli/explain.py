@@ -56,7 +56,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         from datetime import date
 
-        from kisbt.app.explain import explain as work
+        from kisbt.app.explain import explain as work, explain_run
         from kisbt.config.load import load_config, parse_setting
 
         try:
@@ -75,10 +75,14 @@ def register(app: typer.Typer) -> None:
             from kisbt.app.report import find_run
             from kisbt.report.folder import read_run
 
-            loaded = config_of(read_run(find_run(run)), overrides=overrides)
+            folder = find_run(run)
+            result = read_run(folder)
+            if result.run.get("mode") != "backtest" and not overrides:
+                found = explain_run(folder, symbol, when)
+            else:
+                found = work(config_of(result, overrides=overrides), symbol, when)
         else:
-            loaded = load_config(config, overrides=overrides)
-        found = work(loaded, symbol, when)
+            found = work(load_config(config, overrides=overrides), symbol, when)
         if as_json:
             print_json(asdict(found))
         else:

@@ -116,7 +116,9 @@ class StreamHub:
     """All websocket sessions of one server; there is at most one per app key.
 
     Attributes:
-        connects: connections so far. sent: frames so far.
+        connects: connections so far.
+        sent: frames so far, with those that a broken connection keeps from its
+            client: who counts what has come knows that something was lost.
         ping: whether PINGPONG is sent.
         stuck_until: seconds of the limit clock until which a lost session keeps its
             slot.
@@ -323,11 +325,14 @@ class StreamHub:
 
     def _publish(self, key: tuple[str, str], kind: str, text: str) -> None:
         for session in self.sessions:
-            if key in session.registered and not session.dead:
+            if key in session.registered:
                 self._deliver(session, ("data", key[0], kind), text)
 
     def _deliver(self, session: Session, names: tuple[str, ...], text: str) -> None:
-        self.frames.deliver(session, names, text)
+        if not session.dead:
+            self.frames.deliver(session, names, text)
+        if session.dead:
+            self.sent += 1
 
     def flush_notices(self) -> None:
         """Send what happened to orders since the last time."""
@@ -403,6 +408,7 @@ class StreamHub:
                     session.asked = None
                 elif loop_time - session.asked > SILENCE_S:
                     session.cut()
+                    self.sent += 1
                     continue
             if not session.holds_slot or session.outgoing:
                 continue

@@ -634,16 +634,16 @@ class _Session:
         shared = self._shared
         with shared.lock:
             done = shared.wanted.keys() <= shared.confirmed
+        if not self._told_ready:
+            self._told_ready = True
+            shared.bad_approvals = 0
+            now = self._clock.now()
+            # Before anybody hears that all is well again: what was missed.
+            shared.events.put(Gap(shared.last_heard, now))
+            shared.last_heard = now
+            shared.on_data()
         if done and not shared.ready.is_set():
             shared.ready.set()
-        if self._told_ready:
-            return
-        self._told_ready = True
-        shared.bad_approvals = 0
-        now = self._clock.now()
-        shared.events.put(Gap(shared.last_heard, now))
-        shared.last_heard = now
-        shared.on_data()
 
     # Frames.
 

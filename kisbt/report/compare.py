@@ -180,7 +180,7 @@ def render_comparison(
                 "return": _("Return since the start"),
             },
             "curves": [
-                _curve(run, name)
+                curve_json(run, name)
                 for run, name in zip((first, second), names, strict=True)
             ],
         }
@@ -209,7 +209,7 @@ def render_comparison(
         )
 
 
-def _curve(result: RunResult, name: str) -> dict[str, Any]:
+def curve_json(result: RunResult, name: str) -> dict[str, Any]:
     """Return equity as a return since the start, thinned for drawing."""
     equity = result.equity.equity
     start = starting_value(result)

@@ -15,11 +15,14 @@ Source of the formula rule: OWASP, "CSV Injection".
 import csv
 import io
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,14 +32,18 @@ import pandas as pd
 
 from kisbt.clock import KST
 from kisbt.errors import InputError
+from kisbt.model.liverun import CandleChange, CandleEvent, Heard, OrderEvent
 from kisbt.model.order import OrderState, OrderType, Side
-from kisbt.model.result import FillRow, Floats, OpenPosition, OrderRow, Times, TradeRow
+from kisbt.model.result import FillRow, OpenPosition, OrderRow, TradeRow
+from kisbt.report.cells import csv_lines
 from kisbt.text import _
 
 Columns = Mapping[str, str | type[Enum]]
-Row = TypeVar("Row", OrderRow, FillRow, TradeRow, OpenPosition)
+Row = TypeVar("Row", OrderRow, FillRow, TradeRow, OpenPosition, CandleEvent, OrderEvent)
 
 _OFFSET = "+09:00"
+_EXACT_INTEGERS = 2**53
+_QUOTED = re.compile('[",\r\n]')
 _FORMULA_START = (
     "=",
     "+",
@@ -53,6 +60,7 @@ _FORMULA_START = (
 # is not. The first columns of each table are those every run folder has; what
 # follows them is extra.
 _TIME, _TEXT, _MONEY, _PRICE, _COUNT = "time", "text", "money", "price", "count"
+_FIGURE = "figure"  # a number that may be missing
 ORDERS: Columns = {
     "ref": _COUNT,
     "created": _TIME,
@@ -112,50 +120,96 @@ OPEN_POSITIONS: Columns = {
     "flag": _TEXT,
 }
 _OPTIONAL = {"limit_price", "stop_price", "average_price"}
+CANDLE_EVENTS: Columns = {
+    "at": _TIME,
+    "kind": CandleChange,
+    "symbol": _TEXT,
+    "bar": _TIME,
+    **dict.fromkeys(("open", "high", "low", "close", "volume"), _FIGURE),
+    **dict.fromkeys(
+        ("true_open", "true_high", "true_low", "true_close", "true_volume"), _FIGURE
+    ),
+    "note": _TEXT,
+}
+ORDER_EVENTS: Columns = {
+    "sequence": _COUNT,
+    "at": _TIME,
+    "bar": _TIME,
+    "order_ref": _COUNT,
+    "kind": Heard,
+    "quantity": _COUNT,
+    "price": _FIGURE,
+    "commission": _MONEY,
+    "tax": _MONEY,
+    "amount": _MONEY,
+    "outcome": _TEXT,
+    "rule": _TEXT,
+    "reason": _TEXT,
+    "confirmed_by": _TEXT,
+}
 
 
 def write_table(path: Path, rows: Iterable[Any], columns: Columns) -> None:
     """Write dataclass rows as CSV, one column per entry of `columns`."""
-    writers = [(name, _writer(kind)) for name, kind in columns.items()]
-    with path.open("w", encoding="utf-8-sig", newline="") as stream:
-        out = csv.writer(stream, lineterminator="\r\n")
-        out.writerow(columns)
-        out.writerows(
-            [write(getattr(row, name)) for name, write in writers] for row in rows
-        )
+    path.write_bytes(table_bytes(rows, columns))
 
 
-def _writer(kind: str | type[Enum]) -> Callable[[Any], Any]:
-    """Return what turns a value of a column of `kind` into its text."""
+def table_bytes(rows: Iterable[Any], columns: Columns) -> bytes:
+    """Return what `write_table` would write."""
+    # Column by column: a row at a time would look everything up once a cell.
+    values = zip(*map(attrgetter(*columns), rows), strict=True)
+    texts = (
+        map(_writer(kind), column)
+        for kind, column in zip(columns.values(), values, strict=False)
+    )
+    return _csv_bytes(columns, texts)
+
+
+def _csv_bytes(names: Iterable[str], texts: Iterable[Iterable[str]]) -> bytes:
+    """Return a CSV file of columns whose cells need no more quoting."""
+    lines = [",".join(names), *map(",".join, zip(*texts, strict=True)), ""]
+    return "\r\n".join(lines).encode("utf-8-sig", "backslashreplace")
+
+
+def _writer(kind: str | type[Enum]) -> Callable[[Any], str]:
+    """Return what turns a value of a column of `kind` into its cell."""
     if kind == _TIME:
         return time_text
     if kind == _TEXT:
-        return _safe_text
+        return _text_cell
     if kind == _MONEY:
-        return lambda value: number_text(round(value, 2))
-    if kind == _PRICE:
+        return _money_text
+    if kind in {_PRICE, _FIGURE}:
         return lambda value: "" if value is None else number_text(value)
     if kind == _COUNT:
         return str
-    return lambda value: value.value
+    return attrgetter("value")
+
+
+def _money_text(value: float) -> str:
+    return number_text(value if value % 1 == 0 else round(value, 2))
 
 
 def number_text(value: float) -> str:
     """Return the shortest text of a number, without a trailing ``.0``."""
-    if not math.isfinite(value):
-        return ""
-    if value == int(value) and abs(value) < 2**53:
-        return str(int(value))
-    return repr(float(value))
+    if value % 1 == 0 and -_EXACT_INTEGERS < value < _EXACT_INTEGERS:
+        return "%d" % value  # noqa: UP031  (twice as quick, and 0 for -0.0)
+    return repr(float(value)) if math.isfinite(value) else ""
 
 
+@lru_cache(maxsize=1 << 14)
 def time_text(value: datetime) -> str:
     """Return an aware time as ISO 8601 in KST."""
     return value.astimezone(KST).isoformat()
 
 
-def _safe_text(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA_START) else text
+@lru_cache(maxsize=1 << 12)
+def _text_cell(text: str) -> str:
+    safe = f"'{text}" if text.startswith(_FORMULA_START) else text
+    if _QUOTED.search(safe) is None:
+        return safe
+    doubled = safe.replace('"', '""')
+    return f'"{doubled}"'
 
 
 def _unsafe_text(text: str) -> str:
@@ -164,25 +218,9 @@ def _unsafe_text(text: str) -> str:
 
 def write_columns(path: Path, columns: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write ``time`` and number columns as CSV; quick for a million rows."""
-    texts = [
-        _time_texts(column) if name == "time" else _number_texts(column)
-        for name, column in columns.items()
-    ]
-    lines = [",".join(columns), *map(",".join, zip(*texts, strict=True)), ""]
-    path.write_bytes("\r\n".join(lines).encode("utf-8-sig"))
-
-
-def _time_texts(time: Times) -> list[str]:
-    texts = np.datetime_as_string(time, unit="s").tolist()
-    return [text + _OFFSET for text in texts]
-
-
-def _number_texts(column: Floats) -> list[str]:
-    """Return numbers as text: whole ones without decimals, NaN as nothing."""
-    if np.isfinite(column).all() and (column == np.round(column)).all():
-        return [str(value) for value in column.astype(np.int64).tolist()]
-    # 15 significant digits: everything below is rounding of binary fractions.
-    return ["%.15g" % v if v == v else "" for v in column.tolist()]  # noqa: UP031
+    with path.open("wb") as stream:
+        stream.write(f"{','.join(columns)}\r\n".encode("utf-8-sig"))
+        stream.writelines(csv_lines(list(columns.values())))
 
 
 def read_table(path: Path, row_type: type[Row], columns: Columns) -> tuple[Row, ...]:
@@ -220,6 +258,8 @@ def _reader(name: str, kind: str | type[Enum]) -> Callable[[str], Any]:
         return _unsafe_text
     if kind == _COUNT:
         return int
+    if kind == _FIGURE:
+        return _optional_float
     if kind in (_MONEY, _PRICE):
         return _optional_float if name in _OPTIONAL and kind == _PRICE else float
     return kind  # type: ignore[return-value]  # an Enum class reads its own text

@@ -281,11 +281,10 @@ def _write_curves(path: Path, result: RunResult) -> None:
 
 
 def _write_decisions(path: Path, rows: Iterable[DecisionRow]) -> None:
-    with path.open(
-        "w", encoding="utf-8", errors="backslashreplace", newline="\n"
-    ) as stream:
-        for row in rows:
-            line = {
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    lines = [
+        encode(
+            {
                 "bar": time_text(row.bar),
                 "symbol": row.symbol,
                 "action": row.action,
@@ -297,7 +296,10 @@ def _write_decisions(path: Path, rows: Iterable[DecisionRow]) -> None:
                 "result": row.result,
                 "order_ref": row.order_ref,
             }
-            stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+        )
+        for row in rows
+    ]
+    path.write_bytes(_encoded("".join([f"{line}\n" for line in lines])))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ def mode_label(mode: str) -> str:
     labels = {
         "backtest": _("Backtest"),
         "paper": _("Paper trading"),
+        "rehearsal": _("Rehearsal"),
         "live": _("Live trading"),
     }
     return labels.get(mode, mode)

@@ -17,6 +17,12 @@ async function start() {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const plot = $("plot");
   let log = false;
+  const gains = data.curves.flatMap((curve) => curve.gain).filter((gain) => gain !== null);
+  const minutes = data.curves.flatMap((curve) => curve.time);
+  const least = (list) => list.reduce((a, b) => Math.min(a, b), Infinity), most = (list) => list.reduce((a, b) => Math.max(a, b), -Infinity);
+  // Curves of a single session: the date says nothing, and whole per cents too little.
+  const clock = most(minutes) - least(minutes) < 3 * 1440 ? "%m-%d %H:%M" : "%Y-%m-%d";
+  const share = most(gains) - least(gains) < 0.05 ? ".2%" : ".0%";
   const draw = () => {
     const css = getComputedStyle(document.documentElement);
     const get = (name) => css.getPropertyValue(name).trim();
@@ -30,8 +36,8 @@ async function start() {
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: get("--soft") },
       margin: { l: 12, r: 76, t: 28, b: 30 }, hovermode: "x", showlegend: true,
       legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", font: { color: get("--ink") } },
-      xaxis: { ...axis, type: "date", tickformat: "%Y-%m-%d", hoverformat: "%Y-%m-%d" },
-      yaxis: { ...axis, side: "right", type: log ? "log" : "linear", tickformat: log ? "~g" : ".0%", ticksuffix: log ? "×" : "", dtick: log ? "D2" : undefined },
+      xaxis: { ...axis, type: "date", tickformat: clock, hoverformat: clock },
+      yaxis: { ...axis, side: "right", type: log ? "log" : "linear", tickformat: log ? "~g" : share, ticksuffix: log ? "×" : "", dtick: log ? "D2" : undefined },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: get("--soft"), activecolor: get("--ink") },
     }, { displaylogo: false, responsive: true, modeBarButtons: [["toImage"]] });
   };

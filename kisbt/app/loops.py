@@ -1,0 +1,133 @@
+"""Who turns the trading loop: Cerebro's own pass, or a thread beside it."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from kisbt.app.hearing import Hearing
+from kisbt.app.session import LiveSession
+from kisbt.app.venue import LONGEST_WAIT_S, Venue
+
+log = logging.getLogger(__name__)
+
+# Turns in a row that change nothing and let no time pass: a mistake in kisbt.
+_MOST_IDLE_TURNS = 100_000
+_READY_S = 10.0
+_JOIN_S = 60.0
+
+
+class Worker(Protocol):
+    """The strategy's broker, between two passes."""
+
+    def work(self) -> bool:
+        """Apply what the desk has; return whether something was asked of it."""
+        ...
+
+
+class Stepper:
+    """Moves the market when the strategy is idle: the pump of a `LiveStore`.
+
+    Everything but the websocket runs in Cerebro's thread, so that a run is the same
+    each time: a fill is heard before the candle it happened in, and time stands
+    still while the strategy thinks.
+    """
+
+    def __init__(
+        self, session: LiveSession, venue: Venue, hearing: Hearing, broker: Worker
+    ) -> None:
+        """Step `session`."""
+        self._session = session
+        self._venue = venue
+        self._hearing = hearing
+        self._broker = broker
+        self._stirred = threading.Event()
+
+    def stir(self) -> None:
+        """Note that there is something for Cerebro to take."""
+        self._stirred.set()
+
+    def __call__(self) -> None:
+        """Turn the loop until there is something for Cerebro to take."""
+        self._stirred.clear()
+        idle = 0
+        while not self._stirred.is_set() and not self._session.is_over:
+            before = self._venue.clock.now()
+            wait_s = self._session.turn()
+            asked = self._broker.work()
+            if self._stirred.is_set() or asked:
+                continue
+            if wait_s > 0:
+                self._move(wait_s)
+            idle = idle + 1 if self._venue.clock.now() == before else 0
+            assert idle < _MOST_IDLE_TURNS, "the trading loop does not get on"
+
+    def _move(self, seconds: float) -> None:
+        self._venue.clock.sleep(seconds)
+        if not self._hearing.catch_up():
+            # The connection is being made anew, in machine time: the market waits.
+            self._hearing.wait_ready(_READY_S)
+            self._hearing.catch_up()
+
+
+class TradingThread:
+    """Turns the trading loop beside Cerebro.
+
+    Attributes:
+        problem: what ended it, if it was not `stop`.
+    """
+
+    def __init__(
+        self,
+        session: LiveSession,
+        venue: Venue,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """Turn `session`.
+
+        Args:
+            session: whose turns.
+            venue: whose time.
+            failed: called in the thread when it ends by a mistake.
+        """
+        self._session = session
+        self._venue = venue
+        self._failed = failed
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self.problem: BaseException | None = None
+        self._thread = threading.Thread(
+            target=self._run, name="kisbt-trading", daemon=True
+        )
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Turn now: something has come in; from any thread."""
+        self._wake.set()
+
+    def stop(self) -> bool:
+        """End after this turn; return whether the thread has ended."""
+        self._stop.set()
+        self._wake.set()
+        self._thread.join(_JOIN_S)
+        return not self._thread.is_alive()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it turns."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                wait_s = self._session.turn()
+                if wait_s > 0:
+                    self._wake.wait(min(self._venue.wall_s(wait_s), LONGEST_WAIT_S))
+                    self._wake.clear()
+        except BaseException as error:
+            log.exception("the trading loop ended")
+            self.problem = error
+            self._failed(error)

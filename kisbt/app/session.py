@@ -1,0 +1,691 @@
+"""The trading loop: one turn takes what came, works the orders, publishes candles.
+
+A turn never waits but for the network. It is called again and again, by a thread of
+its own or, where the run moves an emulator step by step, by Cerebro's pass itself.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from math import inf
+from typing import Protocol
+
+from kisbt.app.charts import TodayCharts
+from kisbt.app.hearing import Hearing, Prices
+from kisbt.app.venue import Venue
+from kisbt.candles.live import AUCTION_TAIL, CandleBuilder
+from kisbt.errors import KisError
+from kisbt.krx.phases import session_phases
+from kisbt.model.candle import Candle, Interval
+from kisbt.model.liverun import CandleChange, CandleEvent, Incident, IncidentKind
+from kisbt.model.order import Notice
+from kisbt.model.quote import Tick
+from kisbt.model.stream import Alert, Gap, StreamEvent, Trouble
+from kisbt.text import _
+
+log = logging.getLogger(__name__)
+
+_MINUTE = timedelta(minutes=1)
+# The regular session is prepared so long before the first order can be sent.
+_LEAD = timedelta(minutes=10)
+# A daily candle is final when the trades at the closing price are over.
+DAILY_SETTLED = timedelta(minutes=40)
+_RETRY_S = 20.0
+_LATE_QUERY_S = 15.0
+# Symbols without a registration: thirty a call, and one call in five may be used.
+_POLL_S = 3.0
+# The halt latch and the clock are looked at that often, seconds of the market.
+_LOOK_S = 0.5
+# An emulator of this run waits so long into a minute for what came before it.
+_SLACK_S = 10.0
+# A chart query brings thirty minutes: each symbol is looked at that often.
+_RECHECK_S = 25 * 60.0
+
+
+class Stage(StrEnum):
+    """Where the run is in its day."""
+
+    WAITING = "waiting"
+    """For the next session."""
+    OPEN = "open"
+    CLOSING = "closing"
+    """The market is closed; orders are counted for the last time."""
+    OVER = "over"
+
+
+class DeskWork(Protocol):
+    """The order desk, as the trading loop drives it."""
+
+    def stream_event(self, event: StreamEvent) -> None:
+        """Take a notice, gap or alert."""
+        ...
+
+    def work(self) -> float | None:
+        """Do what is due; return the seconds until something is due again."""
+        ...
+
+    def settle(self) -> None:
+        """Do what this moment needs, so that its fills are booked."""
+        ...
+
+    def pending(self) -> bool:
+        """Return whether something is unresolved, or unsent although it is due."""
+        ...
+
+    def awaits_fills(self) -> bool:
+        """Return whether a notice has told of a fill that is not booked yet."""
+        ...
+
+    def ending_bar(self, end: datetime | None) -> None:
+        """Note which bar is published next; None if not known."""
+        ...
+
+    def begin_session(self, session: date) -> None:
+        """Begin a trading date: compare with the broker."""
+        ...
+
+    def close_session(self, session: date) -> bool:
+        """Close a trading date; False while orders of it are not accounted for."""
+        ...
+
+
+@dataclass(slots=True)
+class Hooks:
+    """Whom the loop tells.
+
+    Attributes:
+        publish: the candles of one moment; False for bars that fill a gap only.
+        ticks: trades, for the stops that are watched on this machine.
+        broken: whether bars come, whenever that changes.
+        over: no more bars will come.
+        news: the desk may have something for the strategy's broker.
+        watching: whether trades release orders kept on this machine.
+        idle: whether the strategy has dealt with all it was given.
+        say: a line for people.
+    """
+
+    publish: Callable[[Mapping[str, Candle], bool], None]
+    ticks: Callable[[list[Tick]], None]
+    broken: Callable[[bool], None]
+    over: Callable[[], None]
+    news: Callable[[], None]
+    watching: Callable[[], bool]
+    idle: Callable[[], bool]
+    say: Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Record:
+    """What the run saw, for its folder."""
+
+    candles: dict[str, list[Candle]] = field(default_factory=dict)
+    candle_events: list[CandleEvent] = field(default_factory=list)
+    incidents: list[Incident] = field(default_factory=list)
+    sessions: list[date] = field(default_factory=list)
+    first_bar: datetime | None = None
+    last_bar: datetime | None = None
+    held_bars: list[datetime] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionPlan:
+    """What the loop is to do.
+
+    Attributes:
+        symbols: of the universe, in its order.
+        followed: those whose trades are heard; the rest is asked for.
+        interval: of the bars.
+        adjusted: which daily candles.
+        first: the first session.
+        sessions: end after so many; None goes on for ever.
+        recheck: compare candles with the broker's chart as the session goes on.
+        grace_s: how long the last trades of a candle are waited for.
+    """
+
+    symbols: tuple[str, ...]
+    followed: tuple[str, ...]
+    interval: Interval
+    adjusted: bool
+    first: date
+    sessions: int | None = None
+    recheck: bool = True
+    grace_s: float = 1.5
+
+
+class LiveSession:
+    """Runs sessions, one after the other; one thread calls `turn`.
+
+    Attributes:
+        record: what it saw.
+        stage: where it is.
+        day: session under way or waited for.
+    """
+
+    def __init__(
+        self,
+        plan: SessionPlan,
+        venue: Venue,
+        desk: DeskWork,
+        hearing: Hearing,
+        prices: Prices,
+        builder: CandleBuilder | None,
+        hooks: Hooks,
+    ) -> None:
+        """Join the parts; nothing happens before the first turn.
+
+        Args:
+            plan: what to do.
+            venue: where.
+            desk: of the orders.
+            hearing: of trades and notices.
+            prices: of the moment; told of every trade.
+            builder: of candles; None for daily bars, which are the broker's.
+            hooks: whom to tell.
+        """
+        self.plan = plan
+        self.record = Record()
+        self.stage = Stage.WAITING
+        self.day = plan.first
+        self._venue = venue
+        self._clock = venue.clock
+        self._calendar = venue.calendar
+        self._desk = desk
+        self._hearing = hearing
+        self._prices = prices
+        self._builder = builder
+        self._hooks = hooks
+        self._charts = TodayCharts(venue.data, venue.calendar, plan.interval)
+        self._held_back: Mapping[str, Candle] = {}
+        self._retry_at: datetime | None = None
+        self._down_since: datetime | None = None
+        self._fill_since: datetime | None = None
+        self._fill_until: datetime | None = None
+        self._checked_at: datetime | None = None
+        self._check_next = 0
+        self._waited_for: date | None = None
+        self._stopping = False
+        self._poll_at = self._clock.now()
+        self._desk_asked = True
+        self._desk_due_s = -inf
+        self._desk_looked_s = -inf
+        self._mark: datetime | None = None
+        self._held_until: datetime | None = None
+
+    # The turn.
+
+    def turn(self) -> float:
+        """Do everything that is due now.
+
+        Returns:
+            Seconds of market time until something is due again; 0 when at once.
+        """
+        news = self._hear()
+        end = self._coming_bar()
+        self._desk.ending_bar(end)
+        ended = end is not None and end <= self._clock.now()
+        desk_s = self._work_orders(now_please=news or ended)
+        due = self._advance()
+        self._let_market_go()
+        if due is None:
+            return 0.0
+        left_s = max(0.0, (due - self._clock.now()).total_seconds())
+        return min(left_s, max(0.0, desk_s))
+
+    def _work_orders(self, *, now_please: bool) -> float:
+        """Do the desk's work; return the seconds until it has some again.
+
+        Trades come thousands a second: they alone are no reason to look.
+        """
+        now_s = self._clock.monotonic()
+        asked, self._desk_asked = self._desk_asked, False
+        wanted = asked or now_please or self._venue.step
+        if not wanted and now_s < min(self._desk_due_s, self._desk_looked_s + _LOOK_S):
+            return self._desk_due_s - now_s
+        self._desk_looked_s = now_s
+        due_s = self._desk.work()
+        self._hooks.news()
+        now_s = self._clock.monotonic()
+        self._desk_due_s = inf if due_s is None else now_s + due_s
+        if self._venue.step:
+            return self._desk_due_s - now_s
+        return min(self._desk_due_s, self._desk_looked_s + _LOOK_S) - now_s
+
+    def ask_desk(self) -> None:
+        """Have the desk looked at in the next turn; from any thread."""
+        self._desk_asked = True
+
+    def _let_market_go(self) -> None:
+        """Let an emulator of this run go on once everything has been dealt with."""
+        if self._venue.step or not self._venue.is_emulator:
+            return
+        now = self._clock.now()
+        if self._mark is not None and now < self._mark:
+            return
+        if self._is_behind(now):
+            self._let_waits_pass(now)
+            return
+        self._mark = self._next_mark(now)
+        slack_s = _SLACK_S + self.plan.grace_s
+        self._hold_at(self._mark + timedelta(seconds=slack_s))
+
+    def _hold_at(self, moment: datetime) -> None:
+        self._held_until = moment
+        self._venue.hold(moment)
+
+    def _let_waits_pass(self, now: datetime) -> None:
+        """Let time pass for what itself waits for time: an answer, an auction's end."""
+        if self._held_until is None or now < self._held_until:
+            return
+        waits_s = [self._desk_due_s - self._clock.monotonic()]
+        close = None if self._builder is None else self._builder.next_close()
+        if close is not None:
+            waits_s.append((close - now).total_seconds())
+        coming_s = [wait_s for wait_s in waits_s if 0 < wait_s < inf]
+        if coming_s:
+            self._hold_at(now + timedelta(seconds=min(coming_s) + _LOOK_S))
+
+    def _next_mark(self, now: datetime) -> datetime:
+        """Return when everything must have been dealt with next."""
+        if self.stage is Stage.OVER:
+            return now + timedelta(days=400)
+        if self.stage is Stage.WAITING:
+            return max(now, self.begins(self.day))
+        return now.replace(second=0, microsecond=0) + _MINUTE
+
+    def _is_behind(self, now: datetime) -> bool:
+        if self.stage is not Stage.OPEN:
+            return False
+        soon = None if self._builder is None else self._builder.next_end()
+        late = soon is not None and soon <= now
+        return late or not self._hooks.idle() or self._desk.pending()
+
+    def _settle(self) -> None:
+        """Have the fills of the bar about to be published booked.
+
+        Where the market waits for the run, a fill that a notice has told is waited
+        for, however late the broker's queries show it.
+        """
+        self._desk.settle()
+        if not self._venue.step:
+            return
+        until_s = self._clock.monotonic() + _LATE_QUERY_S
+        while self._desk.awaits_fills() and self._clock.monotonic() < until_s:
+            self._clock.sleep(1.0)
+            self._hearing.catch_up()
+            self._hear()
+            self._desk.settle()
+
+    def _coming_bar(self) -> datetime | None:
+        """Return the END of the bar that is published next; None if not known."""
+        if self.stage is Stage.CLOSING:
+            return self._calendar.close_time(self.day)
+        return None if self._builder is None else self._builder.next_end()
+
+    def stop(self) -> None:
+        """End after this turn; from any thread."""
+        self._stopping = True
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.stage is Stage.OVER
+
+    def _advance(self) -> datetime | None:
+        """Move to the next stage if its time has come; return when to look again."""
+        if self._stopping and self.stage is not Stage.OVER:
+            self._finish()
+        if self.stage is Stage.WAITING:
+            return self._wait()
+        if self.stage is Stage.OPEN:
+            return self._trade()
+        if self.stage is Stage.CLOSING:
+            return self._close()
+        return self._clock.now() + _MINUTE
+
+    # What comes in.
+
+    def _hear(self) -> bool:
+        """Take what has come in; return whether it concerns orders."""
+        events = self._hearing.take_events()
+        for event in events:
+            if isinstance(event, Gap):
+                self._reconnected(event)
+            elif isinstance(event, Alert):
+                self._troubled(event)
+            elif isinstance(event, Notice):
+                log.info("notice: %s %s %s", event.kind, event.symbol, event.number)
+            self._desk.stream_event(event)
+        ticks = self._hearing.take_ticks()
+        if ticks:
+            self._prices.note(ticks)
+            if self._builder is not None:
+                self._builder.add_all(ticks)
+            self._hooks.ticks(ticks)
+        return bool(events)
+
+    def _troubled(self, alert: Alert) -> None:
+        log.warning("stream: %s %s %s", alert.trouble, alert.code, alert.text)
+        self._hooks.say(alert.text)
+        if alert.trouble in {Trouble.DOWN, Trouble.IN_USE, Trouble.FAULT}:
+            if self._down_since is None:
+                self._down_since = self._clock.now()
+            self._hooks.broken(True)
+
+    def _reconnected(self, gap: Gap) -> None:
+        since = self._down_since
+        if gap.since is None and since is None:
+            return  # the first connection of the run
+        now = self._clock.now()
+        since = since or now
+        self._down_since = None
+        self.record.incidents.append(
+            Incident(
+                kind=IncidentKind.DISCONNECT,
+                at=since,
+                until=now,
+                note=_("the stream was down; candles are taken from the chart"),
+            )
+        )
+        if self._builder is not None and self.stage is Stage.OPEN:
+            self._builder.mark_gap(since, now)
+            self._fill_since = min(since, self._fill_since or since)
+            self._fill_until = self._retry_at = now
+        else:
+            self._hooks.broken(False)
+
+    # Waiting for a session.
+
+    def _wait(self) -> datetime | None:
+        if self._nothing_left():
+            self._finish()
+            return None
+        now = self._clock.now()
+        begins = self.begins(self.day)
+        if now < begins:
+            if self._waited_for != self.day:
+                self._waited_for = self.day
+                self._hooks.say(
+                    _("waiting for the session of {day}, {time:%H:%M}").format(
+                        day=self.day, time=begins
+                    )
+                )
+            return begins
+        self._begin()
+        return None
+
+    def begins(self, day: date) -> datetime:
+        """Return when the work of a session begins: before orders are taken."""
+        spans = session_phases(day, self._calendar)
+        return min(span.start for span in spans) - _LEAD
+
+    def _nothing_left(self) -> bool:
+        enough = self.plan.sessions is not None and (
+            len(self.record.sessions) >= self.plan.sessions
+        )
+        return enough or not self._venue.has_session(self.day)
+
+    def _begin(self) -> None:
+        log.info("session: %s", self.day)
+        self._prices.forget()
+        if self._builder is not None:
+            self._builder.begin_session(self.day)
+        self._desk.begin_session(self.day)
+        self.record.sessions.append(self.day)
+        self._held_back = {}
+        self._take_up_day()
+        self._checked_at = None
+        self.stage = Stage.OPEN
+        self._hooks.say(_("session of {day}: open").format(day=self.day))
+
+    def _take_up_day(self) -> None:
+        """In the middle of a session, begin with the minutes that are over.
+
+        They come out of the broker's chart and feed indicators only. The minute under
+        way was not heard from its begin, so it is taken from the chart, too.
+        """
+        now = self._clock.now()
+        opens = self._calendar.open_time(self.day)
+        if self._builder is None or now <= opens:
+            return
+        self._builder.mark_gap(opens, now)
+        self._fill_since, self._fill_until = opens, now
+        self._fill_gap(opens, now)
+        for batch in self._builder.close_due(now):
+            if batch.candles:
+                self._publish(batch.candles, live=False)
+
+    # The session.
+
+    def _trade(self) -> datetime | None:
+        now = self._clock.now()
+        closes = self._calendar.close_time(self.day)
+        self._poll_prices(now, last=now >= self._closed_at(closes))
+        if self._fill_since is not None and (self._retry_at or now) <= now:
+            self._fill_gap(self._fill_since, now)
+        if self._builder is not None and not self._publish_due(now, closes):
+            return None  # published: let Cerebro take it before going on
+        if now >= self._closed_at(closes):
+            self._settle()
+            self.stage = Stage.CLOSING
+            return None
+        self._recheck(now)
+        return self._next_look(now, closes)
+
+    def _poll_prices(self, now: datetime, *, last: bool) -> None:
+        """Ask for the prices of the symbols no websocket registration is left for."""
+        polled = self.plan.symbols[len(self.plan.followed) :]
+        if self._builder is None or not polled or (now < self._poll_at and not last):
+            return
+        self._poll_at = now + timedelta(seconds=_POLL_S)
+        try:
+            prices = self._venue.data.fetch_prices(polled)
+        except KisError as error:
+            log.warning("prices not polled: %s", error)
+            return
+        at = self._clock.now()
+        ticks = [tick for p in prices if (tick := self._builder.add_poll(at, p))]
+        self._prices.note(ticks)
+        self._hooks.ticks(ticks)
+
+    def _closed_at(self, closes: datetime) -> datetime:
+        """Return when the last trade of the session must have been heard."""
+        if self._venue.step:
+            return closes
+        return closes + AUCTION_TAIL + 2 * timedelta(seconds=self.plan.grace_s)
+
+    def _next_look(self, now: datetime, closes: datetime) -> datetime:
+        """Return when to look again: at the end of a minute, and a grace after it."""
+        closed = self._closed_at(closes)
+        if self._builder is None and not self._hooks.watching():
+            return closed
+        soon = None if self._builder is None else self._builder.next_close()
+        if soon is not None and soon <= now:
+            soon = now + timedelta(milliseconds=100)  # its trades are on their way
+        minute = now.replace(second=0, microsecond=0) + _MINUTE
+        looks = [closed, max(minute, self._calendar.open_time(self.day))]
+        if len(self.plan.followed) < len(self.plan.symbols):
+            looks.append(self._poll_at)
+        if soon is not None:
+            looks.append(soon)
+        return max(now, min(looks))
+
+    def _publish_due(self, now: datetime, closes: datetime) -> bool:
+        """Publish the candles that are complete; return whether there were none."""
+        assert self._builder is not None
+        soon, end = self._builder.next_close(), self._builder.next_end()
+        if soon is None or end is None or soon > now:
+            return True
+        if not self._venue.step and not self._hearing.knows(end):
+            return True  # trades of it are on their way: in the next turn
+        self._hear()
+        # First the fills of these minutes: a strategy must not see a bar before it.
+        self._settle()
+        self._hooks.news()
+        for batch in self._builder.close_due(now):
+            if not batch.candles:
+                continue
+            for symbol in batch.uncertain:
+                self._note_candle(CandleChange.GAP, symbol, batch.candles[symbol])
+            if batch.end >= closes:
+                # The last bar comes when the orders of the day are accounted for.
+                self._held_back = batch.candles
+            else:
+                self._publish(batch.candles, live=not self._is_stale(batch.end, now))
+        return bool(self._held_back)
+
+    def _is_stale(self, end: datetime, now: datetime) -> bool:
+        """Return whether a bar comes so late that the next one is out already.
+
+        Indicators see it; the strategy does not decide on it any more.
+        """
+        length = timedelta(minutes=self.plan.interval.minutes or 0)
+        return now - end > length + timedelta(seconds=self.plan.grace_s)
+
+    def _publish(self, candles: Mapping[str, Candle], *, live: bool = True) -> None:
+        for symbol, candle in candles.items():
+            self.record.candles.setdefault(symbol, []).append(candle)
+            if not live:
+                self._note_candle(CandleChange.LATE, symbol, candle)
+            self.record.last_bar = candle.end
+            if live and self.record.first_bar is None:
+                self.record.first_bar = candle.end
+        first = next(iter(candles.values()), None)
+        if not live and first is not None:
+            self.record.held_bars.append(first.end)
+        self._hooks.publish(candles, live)
+
+    # Gaps and second looks.
+
+    def _fill_gap(self, since: datetime, now: datetime) -> None:
+        """Take the candles of a gap from the broker's chart."""
+        assert self._builder is not None
+        try:
+            for symbol in self.plan.symbols:
+                for candle in self._charts.minutes(symbol, since - _MINUTE, now):
+                    self._builder.correct(symbol, candle)
+        except KisError as error:
+            log.warning("gap not filled: %s", error)
+            self._retry_at = now + timedelta(seconds=_RETRY_S)
+            return
+        log.info("gap filled: %s to %s", since, now)
+        self._hooks.broken(False)
+        # The candle under way then was heard in part: it comes from the chart as well.
+        end = self._builder.end_of(self._fill_until or now)
+        if end is None or now >= end:
+            self._fill_since = self._retry_at = None
+            return
+        self._fill_since = end - _MINUTE
+        self._retry_at = end + timedelta(seconds=min(1.0, self.plan.grace_s))
+
+    def _recheck(self, now: datetime) -> None:
+        """Compare the candles of one symbol with the broker's chart, in turn."""
+        if self._builder is None or not self.plan.recheck or not self.plan.followed:
+            return
+        every = timedelta(seconds=_RECHECK_S / len(self.plan.followed))
+        if self._checked_at is not None and now < self._checked_at + every:
+            return
+        first, self._checked_at = self._checked_at is None, now
+        if first or now < self._calendar.open_time(self.day) + 2 * _MINUTE:
+            return
+        symbol = self.plan.followed[self._check_next % len(self.plan.followed)]
+        self._check_next += 1
+        self._compare(symbol, now)
+
+    def _compare(self, symbol: str, now: datetime) -> None:
+        assert self._builder is not None
+        known = {item.end: item for item in self._builder.published(symbol)}
+        if not known:
+            return
+        since = now - timedelta(seconds=_RECHECK_S) - 5 * _MINUTE
+        try:
+            chart = self._charts.minutes(symbol, since, now - _MINUTE)
+        except KisError as error:
+            log.info("chart of %s not compared: %s", symbol, error)
+            return
+        for candle in chart:
+            if candle.end in known and not self._builder.correct(symbol, candle):
+                self._note_candle(
+                    CandleChange.REVISED, symbol, known[candle.end], candle
+                )
+
+    def _note_candle(
+        self,
+        kind: CandleChange,
+        symbol: str,
+        seen: Candle | None,
+        true: Candle | None = None,
+    ) -> None:
+        bar = seen or true
+        assert bar is not None
+        event = CandleEvent(
+            at=self._clock.now(),
+            kind=kind,
+            symbol=symbol,
+            bar=bar.end,
+            open=seen.open if seen else None,
+            high=seen.high if seen else None,
+            low=seen.low if seen else None,
+            close=seen.close if seen else None,
+            volume=seen.volume if seen else None,
+            true_open=true.open if true else None,
+            true_high=true.high if true else None,
+            true_low=true.low if true else None,
+            true_close=true.close if true else None,
+            true_volume=true.volume if true else None,
+        )
+        self.record.candle_events.append(event)
+        log.warning("candle %s: %s %s", kind, symbol, bar.end)
+
+    # The close.
+
+    def _close(self) -> datetime | None:
+        now = self._clock.now()
+        if not self._desk.close_session(self.day):
+            # The desk says when to come again; a minute at most.
+            return now + _MINUTE
+        if self._builder is None:
+            ready = self._calendar.close_time(self.day) + DAILY_SETTLED
+            ready = max(ready, self._retry_at or ready)
+            if now < ready:
+                return ready
+            if not self._fetch_day(now) and now < self.begins(
+                self._calendar.next_session(self.day)
+            ):
+                return self._retry_at
+        if self._held_back:
+            last, self._held_back = self._held_back, {}
+            self._hooks.news()
+            self._publish(last)
+        self._hooks.say(_("session of {day}: closed").format(day=self.day))
+        self.day = self._calendar.next_session(self.day)
+        self.stage = Stage.WAITING
+        return None
+
+    def _fetch_day(self, now: datetime) -> bool:
+        """Ask for the day's candles; return whether all of them came."""
+        found: dict[str, Candle] = {}
+        try:
+            for symbol in self.plan.symbols:
+                candle = self._charts.day(symbol, self.day, adjusted=self.plan.adjusted)
+                if candle is not None:
+                    found[symbol] = candle
+        except KisError as error:
+            log.warning("daily candles not complete: %s", error)
+            self._hooks.say(
+                _("the day's candles could not be read yet: {why}").format(why=error)
+            )
+            self._held_back = found
+            self._retry_at = now + timedelta(seconds=_RETRY_S)
+            return False
+        self._retry_at = None
+        self._held_back = found
+        return True
+
+    def _finish(self) -> None:
+        if self._held_back:
+            last, self._held_back = self._held_back, {}
+            self._publish(last)
+        self.stage = Stage.OVER
+        self._hooks.over()

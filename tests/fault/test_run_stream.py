@@ -1,0 +1,112 @@
+"""A broken stream under a whole run: rows 44 to 64 of the fault matrix.
+
+After each, the journal must say what the emulator's own book says: nothing lost,
+nothing booked twice.
+"""
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from kisbt.app import gate
+from kisbt.app.venue import Mode
+from kisbt.errors import ConfigError, SafetyRefused
+from kisbt.krx.calendar import KST
+from tests.helpers.runs import Market, market, minute_config
+
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+
+# The last hour of a session in which the strategy trades.
+LATE = datetime(2025, 12, 30, 14, 25, tzinfo=KST)
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KISBT_STATE", str(tmp_path / "state"))
+
+
+def _events(there: Market, kind: str) -> int:
+    text = (there.folder / "run1" / "candle_events.csv").read_text("utf-8-sig")
+    return text.count(f",{kind},")
+
+
+ROWS = {
+    "44 dropped during a fill": "ws(drop, tr=notice, nth=2)",
+    "45 one fill frame missing": "ws(mute, tr=notice, nth=2)",
+    "45 every fill frame missing": "ws(mute, tr=notice, count=999)",
+    "46 every frame three times": "ws(dup, 3, tr=notice, count=999)",
+    "48 frames out of order": "ws(reorder, tr=notice, count=999)",
+    "51 notices wider than known": "ws(notice_width, 1, tr=notice, count=999)",
+    "52 several records in a frame": "ws(multi, 3, tr=trade, count=30)",
+    "53 a key that does not fit": "ws(bad_key, tr=notice)",
+    "54 broken frames": "ws(corrupt, tr=trade, nth=40, count=20)",
+    "60 dropped again and again": "ws(drop, tr=trade, nth=300, count=2)",
+    "63 trades missing": "ws(mute, tr=trade, nth=60, count=8)",
+}
+
+
+@pytest.mark.parametrize("fault", ROWS.values(), ids=ROWS.keys())
+def test_row(fault: str, tmp_path: Path) -> None:
+    with market(tmp_path, start=LATE) as there:
+        there.emulator.fault(fault)
+        finished = there.run()
+        assert finished.exit_state == "done"
+        assert finished.result.fills
+        assert there.untrue(ended=False) == []
+
+
+def test_row_50_an_acknowledgement_is_no_fill(tmp_path: Path) -> None:
+    with market(tmp_path, start=LATE) as there:
+        finished = there.run()
+        account = there.emulator.state()["mock"]["account"]
+        assert there.untrue(ended=False) == []
+    held = {row.symbol: row.quantity for row in finished.result.open_positions}
+    assert held == {s: row["quantity"] for s, row in account["holdings"].items()}
+
+
+def test_row_57_a_session_in_use_is_named_and_nothing_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "_READY_S", 3.0)
+    with market(tmp_path, start=LATE) as there:
+        there.emulator.fault("ws(sub_reject, OPSP8996, nth=*)")
+        with pytest.raises(SafetyRefused, match="another program uses"):
+            there.run()
+        assert there.emulator.state()["mock"]["orders"] == []
+
+
+def test_row_59_without_an_answer_to_subscriptions_nothing_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "_READY_S", 3.0)
+    with market(tmp_path, start=LATE) as there:
+        there.emulator.fault("ws(mute_control, tr=control, count=99)")
+        with pytest.raises(SafetyRefused, match="not up after 3 s"):
+            there.run()
+        assert there.emulator.state()["mock"]["orders"] == []
+
+
+def test_row_58_more_symbols_than_a_session_takes_are_refused(tmp_path: Path) -> None:
+    codes = [f"{991_000 + number:06}" for number in range(60)]
+    config = minute_config(universe__symbols=codes)
+    with (
+        market(tmp_path, start=LATE) as there,
+        pytest.raises(ConfigError, match="60 symbols on minute bars"),
+    ):
+        there.run(config)
+
+
+def test_row_63_a_gap_in_the_trades_is_flagged(tmp_path: Path) -> None:
+    with market(tmp_path, start=LATE) as there:
+        there.emulator.fault("ws(mute, tr=trade, nth=60, count=8)")
+        there.run()
+        assert _events(there, "gap") >= 1
+
+
+def test_row_44_on_the_real_server_as_well(tmp_path: Path) -> None:
+    with market(tmp_path, start=LATE, environment="real") as there:
+        there.emulator.fault("ws(drop, tr=notice, nth=2)")
+        finished = there.run(mode=Mode.REHEARSAL)
+        assert finished.exit_state == "done"
+        assert there.untrue(Mode.REHEARSAL, ended=False) == []
