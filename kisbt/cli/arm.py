@@ -2,6 +2,7 @@
 
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated
 
 import typer
@@ -12,9 +13,14 @@ from kisbt.errors import InputError
 from kisbt.model.account import Environment
 from kisbt.text import _
 
-CONFIG = typer.Argument(
-    metavar="[CONFIG]", help=_("Configuration file with mode: live.")
-)
+
+def _arm_words() -> SimpleNamespace:
+    """Return what both commands share, in the language in force."""
+    return SimpleNamespace(
+        config=typer.Argument(
+            metavar="[CONFIG]", help=_("Configuration file with mode: live.")
+        ),
+    )
 
 
 def register(app: typer.Typer) -> None:
@@ -24,6 +30,8 @@ def register(app: typer.Typer) -> None:
 
 
 def _add_arm(app: typer.Typer) -> None:
+    words = _arm_words()
+
     @app.command(
         name="arm",
         help=_(
@@ -37,7 +45,7 @@ def _add_arm(app: typer.Typer) -> None:
         ),
     )
     def arm(
-        config: Annotated[Path, CONFIG] = DEFAULT_CONFIG,
+        config: Annotated[Path, words.config] = DEFAULT_CONFIG,
         until: Annotated[
             str,
             typer.Option("--until", metavar="DATE", help=_("Last date it holds.")),

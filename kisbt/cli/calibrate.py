@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from kisbt.cli.common import EXIT_FAILED, EXIT_OK, note, print_json, say, warn
-from kisbt.cli.halt import EMULATOR, JSON, require_typed
+from kisbt.cli.halt import require_typed, target_words
 from kisbt.errors import InputError
 from kisbt.model.account import Environment
 from kisbt.text import _
@@ -16,6 +16,7 @@ _MODES = {"paper": Environment.MOCK, "live": Environment.REAL}
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
+    words = target_words()
 
     @app.command(
         name="calibrate",
@@ -37,8 +38,8 @@ def register(app: typer.Typer) -> None:
         profile: Annotated[
             str, typer.Option("--profile", metavar="NAME", help=_("Which keys."))
         ] = "default",
-        emulator: Annotated[Path | None, EMULATOR] = None,
-        json: Annotated[bool, JSON] = False,
+        emulator: Annotated[Path | None, words.emulator] = None,
+        json: Annotated[bool, words.json] = False,
     ) -> int:
         from kisbt.app.calibrate import Calibrator
         from kisbt.app.targets import Choice, find_target

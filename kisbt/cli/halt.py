@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,27 +24,39 @@ if TYPE_CHECKING:
     from kisbt.app.halt import HaltReport
     from kisbt.app.targets import Choice, Target
 
-RUN = typer.Argument(
-    metavar="[RUN]",
-    help=_("Which living run, by its id, mode or profile; not needed for one alone."),
-    show_default=False,
-)
-PROFILE = typer.Option(
-    "--profile", metavar="NAME", help=_("An account by its keys, alive or not.")
-)
-ENVIRONMENT = typer.Option("--environment", help=_("Server of these keys."))
-EMULATOR = typer.Option(
-    "--emulator",
-    metavar="FILE",
-    help=_("An emulator that runs by itself, by its ready file."),
-)
-GIVE_UP = typer.Option(
-    "--give-up",
-    metavar="S",
-    min=0.0,
-    help=_("Seconds after which what is still open is left to you."),
-)
-JSON = typer.Option("--json", help=_("Print JSON."))
+
+def target_words() -> SimpleNamespace:
+    """Return what these commands share, in the language in force."""
+    return SimpleNamespace(
+        run=typer.Argument(
+            metavar="[RUN]",
+            help=_(
+                "Which living run, by its id, mode or profile; not needed for one alone."
+            ),
+            show_default=False,
+        ),
+        profile=typer.Option(
+            "--profile", metavar="NAME", help=_("An account by its keys, alive or not.")
+        ),
+        environment=typer.Option("--environment", help=_("Server of these keys.")),
+        emulator=typer.Option(
+            "--emulator",
+            metavar="FILE",
+            help=_("An emulator that runs by itself, by its ready file."),
+        ),
+        give_up=typer.Option(
+            "--give-up",
+            metavar="S",
+            min=0.0,
+            help=_("Seconds after which what is still open is left to you."),
+        ),
+        json=typer.Option("--json", help=_("Print JSON.")),
+        config=typer.Option(
+            "--config",
+            metavar="FILE",
+            help=_("Configuration that says what trades cost; that of the living run."),
+        ),
+    )
 
 
 def choice(
@@ -66,6 +79,8 @@ def register(app: typer.Typer) -> None:
 
 
 def _add_halt(app: typer.Typer) -> None:
+    words = target_words()
+
     @app.command(
         name="halt",
         help=_(
@@ -77,15 +92,15 @@ def _add_halt(app: typer.Typer) -> None:
         epilog=_("Example: kisbt halt"),
     )
     def halt(
-        run: Annotated[str, RUN] = "",
+        run: Annotated[str, words.run] = "",
         reason: Annotated[
             str, typer.Option("--reason", metavar="TEXT", help=_("For the record."))
         ] = "",
-        give_up_s: Annotated[float, GIVE_UP] = 120.0,
-        profile: Annotated[str, PROFILE] = "",
-        environment: Annotated[Environment, ENVIRONMENT] = Environment.MOCK,
-        emulator: Annotated[Path | None, EMULATOR] = None,
-        json: Annotated[bool, JSON] = False,
+        give_up_s: Annotated[float, words.give_up] = 120.0,
+        profile: Annotated[str, words.profile] = "",
+        environment: Annotated[Environment, words.environment] = Environment.MOCK,
+        emulator: Annotated[Path | None, words.emulator] = None,
+        json: Annotated[bool, words.json] = False,
     ) -> int:
         from kisbt.app.halt import cancel_own, raise_latch
         from kisbt.app.targets import find_targets
@@ -136,14 +151,9 @@ def show_reports(
     return EXIT_OK if done else EXIT_FAILED
 
 
-CONFIG = typer.Option(
-    "--config",
-    metavar="FILE",
-    help=_("Configuration that says what trades cost; that of the living run."),
-)
-
-
 def _add_sell_all(app: typer.Typer) -> None:
+    words = target_words()
+
     @app.command(
         name="sell-all",
         help=_(
@@ -153,12 +163,12 @@ def _add_sell_all(app: typer.Typer) -> None:
         epilog=_("Example: kisbt sell-all"),
     )
     def sell_all(
-        run: Annotated[str, RUN] = "",
-        config: Annotated[Path | None, CONFIG] = None,
-        profile: Annotated[str, PROFILE] = "",
-        environment: Annotated[Environment, ENVIRONMENT] = Environment.MOCK,
-        emulator: Annotated[Path | None, EMULATOR] = None,
-        json: Annotated[bool, JSON] = False,
+        run: Annotated[str, words.run] = "",
+        config: Annotated[Path | None, words.config] = None,
+        profile: Annotated[str, words.profile] = "",
+        environment: Annotated[Environment, words.environment] = Environment.MOCK,
+        emulator: Annotated[Path | None, words.emulator] = None,
+        json: Annotated[bool, words.json] = False,
     ) -> int:
         from kisbt.app import byhand
         from kisbt.app.halt import halt as halt_account
@@ -205,6 +215,8 @@ def _add_sell_all(app: typer.Typer) -> None:
 
 
 def _add_unhalt(app: typer.Typer) -> None:
+    words = target_words()
+
     @app.command(
         name="unhalt",
         help=_(
@@ -214,10 +226,10 @@ def _add_unhalt(app: typer.Typer) -> None:
         epilog=_("Example: kisbt unhalt --profile default --environment mock"),
     )
     def unhalt(
-        run: Annotated[str, RUN] = "",
-        profile: Annotated[str, PROFILE] = "",
-        environment: Annotated[Environment, ENVIRONMENT] = Environment.MOCK,
-        emulator: Annotated[Path | None, EMULATOR] = None,
+        run: Annotated[str, words.run] = "",
+        profile: Annotated[str, words.profile] = "",
+        environment: Annotated[Environment, words.environment] = Environment.MOCK,
+        emulator: Annotated[Path | None, words.emulator] = None,
     ) -> int:
         from kisbt.app.targets import find_target
 
@@ -272,6 +284,8 @@ def require_typed(wanted: str, *, money: bool) -> str:
 
 
 def _add_stop(app: typer.Typer) -> None:
+    words = target_words()
+
     @app.command(
         name="stop",
         help=_(
@@ -281,7 +295,7 @@ def _add_stop(app: typer.Typer) -> None:
         epilog=_("Example: kisbt stop"),
     )
     def stop(
-        run: Annotated[str, RUN] = "",
+        run: Annotated[str, words.run] = "",
         wait_s: Annotated[
             float,
             typer.Option(
@@ -306,6 +320,8 @@ def _add_stop(app: typer.Typer) -> None:
 
 
 def _add_cancel(app: typer.Typer) -> None:
+    words = target_words()
+
     @app.command(
         name="cancel",
         help=_(
@@ -316,10 +332,10 @@ def _add_cancel(app: typer.Typer) -> None:
     )
     def cancel(
         ref: Annotated[int, typer.Argument(metavar="REF", help=_("Its number."))],
-        run: Annotated[str, RUN] = "",
-        profile: Annotated[str, PROFILE] = "",
-        environment: Annotated[Environment, ENVIRONMENT] = Environment.MOCK,
-        emulator: Annotated[Path | None, EMULATOR] = None,
+        run: Annotated[str, words.run] = "",
+        profile: Annotated[str, words.profile] = "",
+        environment: Annotated[Environment, words.environment] = Environment.MOCK,
+        emulator: Annotated[Path | None, words.emulator] = None,
     ) -> int:
         from kisbt.app.halt import cancel_own
         from kisbt.app.show import require_open_order
@@ -336,6 +352,8 @@ def _add_cancel(app: typer.Typer) -> None:
 
 
 def _add_reconcile(app: typer.Typer) -> None:
+    words = target_words()
+
     @app.command(
         name="reconcile",
         help=_(
@@ -346,7 +364,7 @@ def _add_reconcile(app: typer.Typer) -> None:
         epilog=_("Example: kisbt reconcile --profile default --environment mock"),
     )
     def reconcile(
-        config: Annotated[Path | None, CONFIG] = None,
+        config: Annotated[Path | None, words.config] = None,
         split: Annotated[
             tuple[str, str] | None,
             typer.Option(
@@ -363,10 +381,10 @@ def _add_reconcile(app: typer.Typer) -> None:
                 help=_("Make the journal agree with the broker's holdings."),
             ),
         ] = False,
-        profile: Annotated[str, PROFILE] = "default",
-        environment: Annotated[Environment, ENVIRONMENT] = Environment.MOCK,
-        emulator: Annotated[Path | None, EMULATOR] = None,
-        json: Annotated[bool, JSON] = False,
+        profile: Annotated[str, words.profile] = "default",
+        environment: Annotated[Environment, words.environment] = Environment.MOCK,
+        emulator: Annotated[Path | None, words.emulator] = None,
+        json: Annotated[bool, words.json] = False,
     ) -> int:
         from kisbt.app import byhand
         from kisbt.app.targets import find_target

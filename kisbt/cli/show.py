@@ -2,6 +2,7 @@
 
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import typer
@@ -14,14 +15,21 @@ from kisbt.cli.common import (
     print_rows,
     stdout_console,
 )
-from kisbt.cli.halt import EMULATOR, ENVIRONMENT, JSON, PROFILE, RUN, choice
+from kisbt.cli.halt import choice, target_words
 from kisbt.errors import InputError
 from kisbt.model.account import Environment
 from kisbt.text import _
 
-DAY = typer.Option(
-    "--date", metavar="DATE", help=_("Only this trading date, such as 2026-11-20.")
-)
+
+def _day_words() -> SimpleNamespace:
+    """Return what is shared here, in the language in force."""
+    return SimpleNamespace(
+        day=typer.Option(
+            "--date",
+            metavar="DATE",
+            help=_("Only this trading date, such as 2026-11-20."),
+        ),
+    )
 
 
 def register(app: typer.Typer) -> None:
@@ -42,21 +50,25 @@ def register(app: typer.Typer) -> None:
 
 
 def _add_orders(group: typer.Typer) -> None:
+    words = target_words()
+
+    days = _day_words()
+
     @group.command(
         name="orders",
         help=_("Orders with their state; REF is what kisbt cancel takes."),
         epilog=_("Example: kisbt show orders --open"),
     )
     def orders(
-        run: Annotated[str, RUN] = "",
+        run: Annotated[str, words.run] = "",
         only_open: Annotated[
             bool, typer.Option("--open", help=_("Only those that may still fill."))
         ] = False,
-        day: Annotated[str, DAY] = "",
-        profile: Annotated[str, PROFILE] = "",
-        environment: Annotated[Environment, ENVIRONMENT] = Environment.MOCK,
-        emulator: Annotated[Path | None, EMULATOR] = None,
-        json: Annotated[bool, JSON] = False,
+        day: Annotated[str, days.day] = "",
+        profile: Annotated[str, words.profile] = "",
+        environment: Annotated[Environment, words.environment] = Environment.MOCK,
+        emulator: Annotated[Path | None, words.emulator] = None,
+        json: Annotated[bool, words.json] = False,
     ) -> None:
         from kisbt.app.show import order_rows
         from kisbt.app.targets import find_target
@@ -83,18 +95,22 @@ def _add_orders(group: typer.Typer) -> None:
 
 
 def _add_fills(group: typer.Typer) -> None:
+    words = target_words()
+
+    days = _day_words()
+
     @group.command(
         name="fills",
         help=_("Fills as booked, with fees and who vouches for them."),
         epilog=_("Example: kisbt show fills --date 2026-11-20"),
     )
     def fills(
-        run: Annotated[str, RUN] = "",
-        day: Annotated[str, DAY] = "",
-        profile: Annotated[str, PROFILE] = "",
-        environment: Annotated[Environment, ENVIRONMENT] = Environment.MOCK,
-        emulator: Annotated[Path | None, EMULATOR] = None,
-        json: Annotated[bool, JSON] = False,
+        run: Annotated[str, words.run] = "",
+        day: Annotated[str, days.day] = "",
+        profile: Annotated[str, words.profile] = "",
+        environment: Annotated[Environment, words.environment] = Environment.MOCK,
+        emulator: Annotated[Path | None, words.emulator] = None,
+        json: Annotated[bool, words.json] = False,
     ) -> None:
         from kisbt.app.show import fill_rows
         from kisbt.app.targets import find_target
@@ -118,6 +134,8 @@ def _add_fills(group: typer.Typer) -> None:
 
 
 def _add_positions(group: typer.Typer) -> None:
+    words = target_words()
+
     @group.command(
         name="positions",
         help=_(
@@ -127,11 +145,11 @@ def _add_positions(group: typer.Typer) -> None:
         epilog=_("Example: kisbt show positions"),
     )
     def positions(
-        run: Annotated[str, RUN] = "",
-        profile: Annotated[str, PROFILE] = "",
-        environment: Annotated[Environment, ENVIRONMENT] = Environment.MOCK,
-        emulator: Annotated[Path | None, EMULATOR] = None,
-        json: Annotated[bool, JSON] = False,
+        run: Annotated[str, words.run] = "",
+        profile: Annotated[str, words.profile] = "",
+        environment: Annotated[Environment, words.environment] = Environment.MOCK,
+        emulator: Annotated[Path | None, words.emulator] = None,
+        json: Annotated[bool, words.json] = False,
     ) -> None:
         from kisbt.app.show import position_rows
         from kisbt.app.targets import find_target
@@ -151,17 +169,19 @@ def _add_positions(group: typer.Typer) -> None:
 
 
 def _add_status(group: typer.Typer) -> None:
+    words = target_words()
+
     @group.command(
         name="status",
         help=_("Is a run alive, is it halted, what needs a person."),
         epilog=_("Example: kisbt show status"),
     )
     def status(
-        run: Annotated[str, RUN] = "",
-        profile: Annotated[str, PROFILE] = "",
-        environment: Annotated[Environment, ENVIRONMENT] = Environment.MOCK,
-        emulator: Annotated[Path | None, EMULATOR] = None,
-        json: Annotated[bool, JSON] = False,
+        run: Annotated[str, words.run] = "",
+        profile: Annotated[str, words.profile] = "",
+        environment: Annotated[Environment, words.environment] = Environment.MOCK,
+        emulator: Annotated[Path | None, words.emulator] = None,
+        json: Annotated[bool, words.json] = False,
     ) -> int:
         from kisbt.app.show import status_lines
         from kisbt.app.targets import find_target
