@@ -9,21 +9,25 @@ from kisbt.app.checkup import (
     check_machine,
     check_plan,
     check_stream,
+    wanted_environment,
 )
-from kisbt.app.connect import Access, key_store
+from kisbt.app.connect import Access, key_store, kis_access
 from kisbt.app.findings import Check, Outcome
 from kisbt.app.state import state_folder
+from kisbt.config.schema import Config
 from kisbt.errors import KisbtError, OutcomeUnknown
 from kisbt.kis.client import KisClient
 from kisbt.kis.private import read_private, remove_private, write_private
+from kisbt.model.account import Environment
 from kisbt.text import _
 
+_DEFAULT_PROFILE = "default"
 _LARGEST_OFFSET_S = 2.0
 _SYMBOL = "005930"
 
 
 def check_all(
-    access: Callable[[], Access],
+    access: Callable[[], Access] | None,
     *,
     config: Path | None = None,
     offline: bool = False,
@@ -31,7 +35,8 @@ def check_all(
     """Yield every check: machine, configuration, account, connection.
 
     Args:
-        access: makes keys and server; may fail, which is a finding.
+        access: makes keys and server; may fail, which is a finding. None for what
+            the configuration trades with.
         config: of the run that is to start; None leaves its checks out.
         offline: send nothing.
     """
@@ -42,6 +47,12 @@ def check_all(
         yield from checks
     yield _state_folder()
     yield _keyring()
+    if access is None:
+        access = _access_of(loaded)
+        if access is None:
+            text = _("a backtest, and the local server, need none")
+            yield Check(_("keys"), Outcome.SKIPPED, text)
+            return
     try:
         found = access()
     except (KisbtError, OSError) as error:
@@ -69,6 +80,17 @@ def check_all(
             yield check_stream(found, client)
     finally:
         client.close()
+
+
+def _access_of(config: Config | None) -> Callable[[], Access] | None:
+    """Return what makes the keys a configuration trades with; None if it needs none."""
+    if config is None:
+        return lambda: kis_access(_DEFAULT_PROFILE, Environment.MOCK)
+    environment = wanted_environment(config)
+    if environment is None:
+        return None
+    profile = config.kis.profile
+    return lambda: kis_access(profile, environment)
 
 
 def _online(client: KisClient, access: Access) -> Iterator[Check]:

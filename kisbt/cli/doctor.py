@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
             "a configuration, keys, account, journal, token, clock and websocket. Each "
             "line that failed ends with the remedy. No order is sent."
         ),
-        epilog=_("Example: kisbt doctor configs/live.yaml --environment real"),
+        epilog=_("Example: kisbt doctor configs/ma_cross.yaml"),
     )
     def doctor(
         config: Annotated[
@@ -37,12 +37,20 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
         profile: Annotated[
-            str, typer.Option("--profile", metavar="NAME", help=_("Which keys."))
-        ] = "default",
+            str,
+            typer.Option(
+                "--profile",
+                metavar="NAME",
+                help=_("Which keys; default: those of the configuration."),
+            ),
+        ] = "",
         environment: Annotated[
-            Environment,
-            typer.Option("--environment", help=_("Server of these keys.")),
-        ] = Environment.MOCK,
+            Environment | None,
+            typer.Option(
+                "--environment",
+                help=_("Server of these keys; default: that of the configuration."),
+            ),
+        ] = None,
         emulator: Annotated[
             Path | None,
             typer.Option(
@@ -83,13 +91,16 @@ def register(app: typer.Typer) -> None:
 
 
 def _access(
-    profile: str, environment: Environment, emulator: Path | None
-) -> "Callable[[], Access]":
+    profile: str, environment: Environment | None, emulator: Path | None
+) -> "Callable[[], Access] | None":
     from kisbt.app.connect import emulator_access, kis_access
 
+    server = environment or Environment.MOCK
     if emulator is not None:
-        return lambda: emulator_access(emulator, environment)
-    return lambda: kis_access(profile, environment)
+        return lambda: emulator_access(emulator, server)
+    if not profile and environment is None:
+        return None  # what the configuration says
+    return lambda: kis_access(profile or "default", server)
 
 
 def _line(check: "Check") -> str:

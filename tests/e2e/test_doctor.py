@@ -136,6 +136,26 @@ def test_gaps_of_the_mock_server_are_told(
     assert "no minutes of past days" in said
 
 
+@pytest.mark.parametrize(
+    ("changes", "code", "outcome"),
+    [
+        ({"mode": "backtest"}, 0, "skipped"),
+        ({"mode": "paper", "paper": {"server": "emulator"}}, 0, "skipped"),
+        ({"mode": "paper", "paper": {"server": "kis"}}, 1, "failed"),
+        ({"mode": "live"}, 1, "failed"),
+    ],
+)
+def test_keys_are_wanted_where_the_configuration_needs_them(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, Any],
+    code: int,
+    outcome: str,
+) -> None:
+    found_code, found = doctor(capsys, write_config(tmp_path, **changes), "--offline")
+    assert (found_code, found["keys"]["outcome"]) == (code, outcome)
+
+
 def loosen(state: Path) -> None:
     (state / "loose.json").write_text("{}")
     (state / "loose.json").chmod(0o644)
