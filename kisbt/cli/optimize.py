@@ -1,5 +1,6 @@
 """`kisbt optimize`: search the parameters of a strategy."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
+    words = option_words()
 
     @app.command(
         name="optimize",
@@ -36,20 +38,20 @@ def register(app: typer.Typer) -> None:
         epilog=_("Example: kisbt optimize configs/ma_cross_search.yaml --workers 4"),
     )
     def optimize(
-        config: Annotated[Path, CONFIG] = DEFAULT_CONFIG,
-        out: Annotated[Path | None, OUT] = None,
-        resume: Annotated[Path | None, RESUME] = None,
-        sampler: Annotated[str, SAMPLER] = "",
-        trials: Annotated[int | None, TRIALS] = None,
-        seed: Annotated[int | None, SEED] = None,
-        objective: Annotated[str, OBJECTIVE] = "",
-        workers: Annotated[int | None, WORKERS] = None,
-        cluster: Annotated[str, CLUSTER] = "",
-        storage: Annotated[str, STORAGE] = "",
-        settings: Annotated[list[str] | None, SET] = None,
-        estimate: Annotated[bool, ESTIMATE] = False,
-        report: Annotated[bool, REPORT] = True,
-        as_json: Annotated[bool, JSON] = False,
+        config: Annotated[Path, words.config] = DEFAULT_CONFIG,
+        out: Annotated[Path | None, words.out] = None,
+        resume: Annotated[Path | None, words.resume] = None,
+        sampler: Annotated[str, words.sampler] = "",
+        trials: Annotated[int | None, words.trials] = None,
+        seed: Annotated[int | None, words.seed] = None,
+        objective: Annotated[str, words.objective] = "",
+        workers: Annotated[int | None, words.workers] = None,
+        cluster: Annotated[str, words.cluster] = "",
+        storage: Annotated[str, words.storage] = "",
+        settings: Annotated[list[str] | None, words.set] = None,
+        estimate: Annotated[bool, words.estimate] = False,
+        report: Annotated[bool, words.report] = True,
+        as_json: Annotated[bool, words.json] = False,
     ) -> None:
         from kisbt.app.searchrun import new_search, old_search
 
@@ -80,38 +82,76 @@ def register(app: typer.Typer) -> None:
         _show(search, begun, as_json=as_json, with_report=report)
 
 
-CONFIG = typer.Argument(
-    metavar="[CONFIG]", help=_("Configuration file."), show_default=False
-)
-OUT = typer.Option(
-    "--out", metavar="DIR", help=_("Folder of the search, new or empty.")
-)
-RESUME = typer.Option(
-    "--resume", metavar="DIR", help=_("Go on with the search in this folder.")
-)
-SAMPLER = typer.Option("--sampler", metavar="NAME", help=_("grid, random or tpe."))
-TRIALS = typer.Option("--trials", metavar="N", help=_("How many combinations to try."))
-SEED = typer.Option("--seed", metavar="N", help=_("Start of every random choice."))
-OBJECTIVE = typer.Option(
-    "--objective", metavar="NUMBER", help=_("What to maximise, such as sharpe.")
-)
-WORKERS = typer.Option(
-    "--workers", metavar="N", help=_("Processes; default: as many as processors.")
-)
-CLUSTER = typer.Option(
-    "--cluster", metavar="ADDRESS", help=_("Dask scheduler, such as tcp://HOST:8786.")
-)
-STORAGE = typer.Option(
-    "--storage", metavar="URL", help=_("Database of the trials; default: a file.")
-)
-SET = typer.Option(
-    "--set",
-    metavar="KEY=VALUE",
-    help=_("Set a key of the file, such as capital=5000000."),
-)
-ESTIMATE = typer.Option("--estimate", help=_("Say how long it would take, and end."))
-REPORT = typer.Option("--report/--no-report", help=_("Write the HTML page."))
-JSON = typer.Option("--json", help=_("Print the result as JSON."))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """The options that searches have in common, in the language in force."""
+
+    config: Any
+    out: Any
+    resume: Any
+    sampler: Any
+    trials: Any
+    seed: Any
+    objective: Any
+    workers: Any
+    cluster: Any
+    storage: Any
+    set: Any
+    estimate: Any
+    report: Any
+    json: Any
+
+
+def option_words() -> Words:
+    """Return the options; called when the language is known."""
+    return Words(
+        config=typer.Argument(
+            metavar="[CONFIG]", help=_("Configuration file."), show_default=False
+        ),
+        out=typer.Option(
+            "--out", metavar="DIR", help=_("Folder of the search, new or empty.")
+        ),
+        resume=typer.Option(
+            "--resume", metavar="DIR", help=_("Go on with the search in this folder.")
+        ),
+        sampler=typer.Option(
+            "--sampler", metavar="NAME", help=_("grid, random or tpe.")
+        ),
+        trials=typer.Option(
+            "--trials", metavar="N", help=_("How many combinations to try.")
+        ),
+        seed=typer.Option(
+            "--seed", metavar="N", help=_("Start of every random choice.")
+        ),
+        objective=typer.Option(
+            "--objective", metavar="NUMBER", help=_("What to maximise, such as sharpe.")
+        ),
+        workers=typer.Option(
+            "--workers",
+            metavar="N",
+            help=_("Processes; default: as many as processors."),
+        ),
+        cluster=typer.Option(
+            "--cluster",
+            metavar="ADDRESS",
+            help=_("Dask scheduler, such as tcp://HOST:8786."),
+        ),
+        storage=typer.Option(
+            "--storage",
+            metavar="URL",
+            help=_("Database of the trials; default: a file."),
+        ),
+        set=typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help=_("Set a key of the file, such as capital=5000000."),
+        ),
+        estimate=typer.Option(
+            "--estimate", help=_("Say how long it would take, and end.")
+        ),
+        report=typer.Option("--report/--no-report", help=_("Write the HTML page.")),
+        json=typer.Option("--json", help=_("Print the result as JSON.")),
+    )
 
 
 def search_overrides(settings: list[str] | None, **given: Any) -> dict[str, object]:

@@ -16,22 +16,9 @@ from kisbt.cli.common import (
     warn,
 )
 from kisbt.cli.optimize import (
-    CLUSTER,
-    CONFIG,
-    ESTIMATE,
-    JSON,
-    OBJECTIVE,
-    OUT,
-    REPORT,
-    RESUME,
-    SAMPLER,
-    SEED,
-    SET,
-    STORAGE,
-    TRIALS,
-    WORKERS,
     duration,
     load,
+    option_words,
     refuse_changes,
     search_overrides,
 )
@@ -41,17 +28,19 @@ if TYPE_CHECKING:
     from kisbt.app.forwardrun import BegunForward
     from kisbt.app.walkforward import WalkForward
 
-TRAIN = typer.Option("--train", metavar="N", help=_("Sessions searched before a test."))
-TEST = typer.Option("--test", metavar="N", help=_("Sessions of a test."))
-ANCHORED = typer.Option(
-    "--anchored/--rolling",
-    help=_("Whether all training begins at the first session."),
-    show_default=False,
-)
-
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
+    words = option_words()
+    train_option = typer.Option(
+        "--train", metavar="N", help=_("Sessions searched before a test.")
+    )
+    test_option = typer.Option("--test", metavar="N", help=_("Sessions of a test."))
+    anchored_option = typer.Option(
+        "--anchored/--rolling",
+        help=_("Whether all training begins at the first session."),
+        show_default=False,
+    )
 
     @app.command(
         name="walkforward",
@@ -62,23 +51,23 @@ def register(app: typer.Typer) -> None:
         epilog=_("Example: kisbt walkforward configs/ma_cross_search.yaml --test 60"),
     )
     def walkforward(
-        config: Annotated[Path, CONFIG] = DEFAULT_CONFIG,
-        out: Annotated[Path | None, OUT] = None,
-        resume: Annotated[Path | None, RESUME] = None,
-        train: Annotated[int | None, TRAIN] = None,
-        test: Annotated[int | None, TEST] = None,
-        anchored: Annotated[bool | None, ANCHORED] = None,
-        sampler: Annotated[str, SAMPLER] = "",
-        trials: Annotated[int | None, TRIALS] = None,
-        seed: Annotated[int | None, SEED] = None,
-        objective: Annotated[str, OBJECTIVE] = "",
-        workers: Annotated[int | None, WORKERS] = None,
-        cluster: Annotated[str, CLUSTER] = "",
-        storage: Annotated[str, STORAGE] = "",
-        settings: Annotated[list[str] | None, SET] = None,
-        estimate: Annotated[bool, ESTIMATE] = False,
-        report: Annotated[bool, REPORT] = True,
-        as_json: Annotated[bool, JSON] = False,
+        config: Annotated[Path, words.config] = DEFAULT_CONFIG,
+        out: Annotated[Path | None, words.out] = None,
+        resume: Annotated[Path | None, words.resume] = None,
+        train: Annotated[int | None, train_option] = None,
+        test: Annotated[int | None, test_option] = None,
+        anchored: Annotated[bool | None, anchored_option] = None,
+        sampler: Annotated[str, words.sampler] = "",
+        trials: Annotated[int | None, words.trials] = None,
+        seed: Annotated[int | None, words.seed] = None,
+        objective: Annotated[str, words.objective] = "",
+        workers: Annotated[int | None, words.workers] = None,
+        cluster: Annotated[str, words.cluster] = "",
+        storage: Annotated[str, words.storage] = "",
+        settings: Annotated[list[str] | None, words.set] = None,
+        estimate: Annotated[bool, words.estimate] = False,
+        report: Annotated[bool, words.report] = True,
+        as_json: Annotated[bool, words.json] = False,
     ) -> None:
         from kisbt.app.forwardrun import new_forward, old_forward
 

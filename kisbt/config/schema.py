@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     WithJsonSchema,
@@ -26,18 +24,14 @@ from pydantic import (
     model_validator,
 )
 
+from kisbt.config.optimize import OptimizeConfig
+from kisbt.config.section import Float, Int, Section
 from kisbt.errors import InputError
 from kisbt.model.candle import Interval, parse_interval
 from kisbt.text import _
 
 SESSION_MINUTES = 390
 """Minutes of a regular session, 09:00 to 15:30: no bar inside it is longer."""
-
-
-def _refuse_bool(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError(_("expected a number, found true or false"))
-    return value
 
 
 def _as_date(value: object) -> object:
@@ -62,25 +56,9 @@ def _as_moment(value: object) -> object:
     return value.strip() if isinstance(value, str) else value
 
 
-Int = Annotated[int, BeforeValidator(_refuse_bool)]
-Float = Annotated[float, BeforeValidator(_refuse_bool)]
 Day = Annotated[date, BeforeValidator(_as_date)]
 Moment = Annotated[datetime, BeforeValidator(_as_moment)]
 Percent = Annotated[Float, Field(gt=0, le=100)]
-
-
-class Section(BaseModel):
-    """A block of the file: immutable, unknown keys refused."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        allow_inf_nan=False,
-        validate_default=True,
-        populate_by_name=True,
-        str_strip_whitespace=True,
-        use_attribute_docstrings=True,
-    )
 
 
 class StrategyConfig(Section):
@@ -385,6 +363,8 @@ class Config(Section):
     risk: RiskConfig = Field(default_factory=RiskConfig)
     report: ReportConfig = Field(default_factory=ReportConfig)
     notify: NotifyConfig = Field(default_factory=NotifyConfig)
+    optimize: OptimizeConfig | None = None
+    """What `kisbt optimize` and `kisbt walkforward` try; a run ignores it."""
 
     _source: Path | None = PrivateAttr(default=None)
     _root: Path = PrivateAttr(default_factory=Path.cwd)
@@ -467,6 +447,11 @@ class Config(Section):
 def dump_config(config: Config) -> dict[str, Any]:
     """Return the configuration as merged, as plain JSON values, secrets masked."""
     values = config.model_dump(mode="json", by_alias=True)
+    if values["optimize"] is None:
+        del values["optimize"]
+    elif values["optimize"]["storage"]:
+        # It may hold a password.
+        values["optimize"]["storage"] = _mask(values["optimize"]["storage"])
     notify = values["notify"]
     notify["urls"] = [_mask(url) for url in notify["urls"]]
     if notify["heartbeat_url"]:
@@ -482,9 +467,10 @@ def _mask(url: str) -> str:
 def config_hash(config: Config) -> str:
     """Return the SHA-256 of the configuration as merged, in hex.
 
-    It does not depend on the order of keys, on comments, or on the machine.
+    It does not depend on the order of keys, on comments, on `optimize`, or on the
+    machine.
     """
-    values = config.model_dump(mode="json", by_alias=True)
+    values = config.model_dump(mode="json", by_alias=True, exclude={"optimize"})
     text = json.dumps(values, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -58,6 +58,12 @@ def test_demo_writes_a_whole_run_folder(
     printed = capsys.readouterr().out
     assert str(out / "report.html") in printed
     assert "synthetic" in printed
+    assert "The run and the backtest are the same" in printed
+    emulator = out / "emulator"
+    assert {path.name for path in emulator.iterdir()} >= RUN_FILES
+    found = json.loads((emulator / "parity.json").read_text(encoding="utf-8"))
+    assert found["same"]
+    assert found["trades"]["same"] > 10
 
 
 def test_backtest_in_an_init_folder_names_its_folder(

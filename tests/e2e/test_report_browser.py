@@ -2,13 +2,21 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from kisbt.clock import KST
+from kisbt.model.liverun import CandleChange, CandleEvent, Incident, IncidentKind
+from kisbt.model.order import OrderState, OrderType, Side
 from kisbt.report.compare import render_comparison
 from kisbt.report.html import write_report
+from kisbt.report.livefiles import LiveRun
 from kisbt.report.metrics import summarise
+from kisbt.report.parity_page import render_parity
+from kisbt.report.parity_values import Cause, Difference, Outcome, Parity
 from tests.helpers.browser import Page, chromium, find_chromium
 from tests.helpers.results import make_run
 
@@ -30,7 +38,58 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
         result, other, (summary, summarise(other)), names=("<b>A", "B"), language="en"
     )
     (folder / "compare.html").write_text(page, encoding="utf-8")
+    for language in ("ko", "en"):
+        page = render_parity(result, a_live_run(), other, a_parity(), language=language)
+        (folder / f"parity-{language}.html").write_text(page, encoding="utf-8")
     return folder
+
+
+def a_live_run() -> LiveRun:
+    moment = datetime(2010, 3, 2, 15, 30, tzinfo=KST)
+    event = CandleEvent(
+        at=moment, kind=CandleChange.REVISED, symbol="990001", bar=moment
+    )
+    incident = Incident(kind=IncidentKind.DISCONNECT, at=moment, note="<b>down</b>")
+    return LiveRun(incidents=(incident,), candle_events=(event,))
+
+
+def a_parity() -> Parity:
+    moment = datetime(2010, 3, 2, 15, 30, tzinfo=KST)
+    refused = Difference(
+        cause=Cause.REFUSED,
+        bar=moment,
+        symbol="990001",
+        side=Side.BUY,
+        order_ref=7,
+        expected=Outcome(
+            state=OrderState.FILLED,
+            type=OrderType.MARKET,
+            asked=10,
+            quantity=10,
+            amount=100_000.0,
+            fees=14.0,
+            bar=moment,
+        ),
+        found=Outcome(
+            state=OrderState.REFUSED,
+            type=OrderType.LIMIT,
+            asked=10,
+            limit_price=9_900.0,
+        ),
+        note="<i>KIS</i> APBK0919",
+        cost=1_234.0,
+    )
+    strange = replace(refused, cause=Cause.UNEXPLAINED, order_ref=None, found=None)
+    return Parity(
+        same=False,
+        differences=(refused, strange),
+        run_equity=9_990_000.0,
+        backtest_equity=10_000_000.0,
+        orders=(5, 6, 4),
+        fills=(5, 6, 4),
+        trades=(2, 3, 1),
+        costs={Cause.REFUSED: 1_234.0, Cause.UNEXPLAINED: 1_234.0},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +108,9 @@ def page(browser: Page) -> Page:
     return browser
 
 
-@pytest.mark.parametrize("name", ["ko", "en", "bare", "compare"])
+@pytest.mark.parametrize(
+    "name", ["ko", "en", "bare", "compare", "parity-ko", "parity-en"]
+)
 def test_a_page_is_quiet_and_offline(page: Page, pages: Path, name: str) -> None:
     url = (pages / f"{name}.html").as_uri()
     page.open(url)
@@ -69,6 +130,18 @@ def test_a_page_says_its_language_and_escapes_names(
     assert "</script><script>" in page.run(
         "document.querySelector('#symbol-list li').textContent"
     )
+
+
+def test_the_comparison_with_a_backtest_is_drawn(page: Page, pages: Path) -> None:
+    page.open((pages / "parity-en.html").as_uri())
+    page.settle()
+    assert page.run("document.querySelectorAll('#plot .scatterlayer path').length")
+    text = page.run("document.body.innerText")
+    assert "1 of 2 differences are not explained" in text
+    assert "<i>KIS</i>" in text
+    page.run("document.getElementById('log').click()")
+    page.settle()
+    assert page.errors == []
 
 
 def test_the_charts_are_drawn(page: Page, pages: Path) -> None:

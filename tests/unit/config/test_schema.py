@@ -69,7 +69,7 @@ def test_the_committed_schema_is_current() -> None:
 
 
 def test_there_is_an_example_of_each_kind() -> None:
-    assert len(EXAMPLES) == 5
+    assert len(EXAMPLES) == 6
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -12,6 +12,7 @@ from tests.helpers.search_market import candles_of
 from tests.helpers.small_run import fill, trade
 
 BARS = 600
+FLAT = 0.0001  # what `candles_of` takes off every return
 
 
 def market(returns: np.ndarray) -> dict[str, CandleColumns]:
@@ -82,7 +83,7 @@ def test_a_rising_market_lifts_random_entries_too() -> None:
 
 
 def test_random_trades_pay_the_same_costs() -> None:
-    candles = market(np.full(BARS, 1e-12))
+    candles = market(np.full(BARS, FLAT))
     rows = trades_at(candles["990001"], [10, 20], cost=0.003)
     free = random_entries(rows, [], candles, first=candles["990001"].end[0], seed=1)
     assert free is not None
@@ -99,7 +100,7 @@ def test_random_trades_pay_the_same_costs() -> None:
 
 
 def test_bars_of_the_warm_up_are_never_entered() -> None:
-    returns = np.r_[np.full(300, 0.01), np.zeros(300)]
+    returns = np.r_[np.full(300, 0.01), np.full(300, FLAT)]
     candles = market(returns)
     rows = trades_at(candles["990001"], [400])
     found = random_entries(rows, [], candles, first=candles["990001"].end[305], seed=1)

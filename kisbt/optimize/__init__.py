@@ -1,0 +1,1 @@
+"""Parameter search: spaces, samplers, workers, and what the result is worth."""
