@@ -14,13 +14,16 @@ class OrderBook:
     def __init__(self) -> None:
         """Start empty."""
         self._orders: dict[int, PlacedOrder] = {}
+        self._of_feed: dict[Any, dict[int, PlacedOrder]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._orders)
 
     def add(self, placed: PlacedOrder) -> None:
         """Add an order."""
-        self._orders[placed.order.ref] = placed
+        order = placed.order
+        self._orders[order.ref] = placed
+        self._of_feed.setdefault(order.data, {})[order.ref] = placed
 
     def get(self, order: Any) -> PlacedOrder | None:
         """Return what is known of an order; None when it has ended."""
@@ -28,13 +31,16 @@ class OrderBook:
 
     def remove(self, order: Any) -> None:
         """Forget an order."""
-        self._orders.pop(order.ref, None)
+        placed = self._orders.pop(order.ref, None)
+        if placed is not None:
+            del self._of_feed[placed.order.data][order.ref]
 
     def forget_ended(self) -> None:
         """Forget the orders that have ended."""
-        ended = [r for r, placed in self._orders.items() if not placed.order.alive()]
-        for ref in ended:
-            del self._orders[ref]
+        orders = [placed.order for placed in self._orders.values()]
+        for order in orders:
+            if not order.alive():
+                self.remove(order)
 
     def live(self) -> Iterator[PlacedOrder]:
         """Yield the orders that can still be filled, oldest first."""
@@ -46,11 +52,13 @@ class OrderBook:
 
     def reserved_cash(self) -> float:
         """Return the won set aside for working buys."""
-        return sum(
-            abs(placed.order.executed.remsize) * placed.reserve
-            for placed in self._orders.values()
-            if placed.reserve and placed.order.alive() and not placed.leaving
-        )
+        # One by one, oldest first: `sum` rounds otherwise from Python 3.12 on, and who
+        # adds the newest order to the sum has to get the same won.
+        reserved = 0.0
+        for placed in self._orders.values():
+            if placed.reserve and placed.order.alive() and not placed.leaving:
+                reserved += abs(placed.order.executed.remsize) * placed.reserve
+        return reserved
 
     def promised_shares(self, feed: Any, *, beside: object = None) -> int:
         """Return the shares of `feed` that working sales will take.
@@ -62,9 +70,9 @@ class OrderBook:
             beside: the group that is left out.
         """
         promised: dict[object, int] = {}
-        for placed in self.live():
+        for placed in self._of_feed.get(feed, {}).values():
             order = placed.order
-            if placed.side is Side.BUY or order.data is not feed or placed.leaving:
+            if placed.side is Side.BUY or placed.leaving or not order.alive():
                 continue
             if order.active() and (placed.group != beside or beside is None):
                 left = abs(int(order.executed.remsize))
@@ -75,10 +83,8 @@ class OrderBook:
         """Return the won that working buys of `feed` will take, limits counted."""
         return sum(
             abs(placed.order.executed.remsize) * (placed.limit_price or price)
-            for placed in self.live()
-            if placed.side is Side.BUY
-            and placed.order.data is feed
-            and not placed.leaving
+            for placed in self._of_feed.get(feed, {}).values()
+            if placed.side is Side.BUY and placed.order.alive() and not placed.leaving
         )
 
 

@@ -74,7 +74,7 @@ class RiskGuard:
             symbol_value=held * close + book.working_value(feed, close),
             orders_today=self._orders_of.get(session, 0),
             orders_this_minute=self._orders_at[1] if self._orders_at[0] == now else 0,
-            open_orders=sum(1 for _placed in book.live()),
+            open_orders=self._open_orders(book),
             average_volume=self._average_volume(feed),
             consecutive_losses=self._losses[1] if self._losses[0] == session else 0,
             halted=self._halted_on == session,
@@ -126,6 +126,11 @@ class RiskGuard:
         }
         self._halted_on = None if halted is None else date.fromisoformat(halted)
         self._losses = (None if last is None else date.fromisoformat(last), losses)
+
+    def _open_orders(self, book: OrderBook) -> int:
+        if self._limits.max_open_orders is None:
+            return 0
+        return sum(1 for _placed in book.live())
 
     def _average_volume(self, feed: Any) -> float | None:
         if self._limits.max_adv_pct is None or not isinstance(feed, CandleFeed):

@@ -325,7 +325,7 @@ class CandleBuilder:
             chart: complete, END-labelled, of this interval.
         """
         known = self._symbols[symbol]
-        if self._closed is None or chart.end > self._closed:
+        if self.is_to_come(chart.end):
             forming = known.forming.get(chart.end)
             same = forming is not None and forming.candle() == chart
             self._settle(known, chart)
@@ -337,6 +337,10 @@ class CandleBuilder:
         if revision not in self.revisions:
             self.revisions.append(revision)
         return False
+
+    def is_to_come(self, end: datetime) -> bool:
+        """Return whether the candle that ends at `end` can still be published."""
+        return self._closed is None or end > self._closed
 
     def _settle(self, known: _Symbol, chart: Candle) -> None:
         before = known.forming.get(chart.end)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -281,25 +282,32 @@ def _write_curves(path: Path, result: RunResult) -> None:
 
 
 def _write_decisions(path: Path, rows: Iterable[DecisionRow]) -> None:
-    encode = json.JSONEncoder(ensure_ascii=False).encode
-    lines = [
-        encode(
-            {
-                "bar": time_text(row.bar),
-                "symbol": row.symbol,
-                "action": row.action,
-                "reason": row.reason,
-                "indicators": {
-                    name: value if math.isfinite(value) else None
-                    for name, value in row.indicators.items()
-                },
-                "result": row.result,
-                "order_ref": row.order_ref,
-            }
-        )
-        for row in rows
-    ]
-    path.write_bytes(_encoded("".join([f"{line}\n" for line in lines])))
+    path.write_bytes(_encoded("".join(map(_decision_line, rows))))
+
+
+def _decision_line(row: DecisionRow) -> str:
+    # Put together here: the encoder would look at every name again on every row.
+    indicators = ", ".join(
+        [f"{_quoted(name)}: {_number(value)}" for name, value in row.indicators.items()]
+    )
+    order = "null" if row.order_ref is None else row.order_ref
+    return (
+        f'{{"bar": "{time_text(row.bar)}", "symbol": {_quoted(row.symbol)}, '
+        f'"action": {_quoted(row.action)}, "reason": {_quoted(row.reason)}, '
+        f'"indicators": {{{indicators}}}, "result": {_quoted(row.result)}, '
+        f'"order_ref": {order}}}\n'
+    )
+
+
+def _number(value: object) -> str:
+    if isinstance(value, float):
+        return float.__repr__(value) if math.isfinite(value) else "null"
+    return json.dumps(value)
+
+
+@lru_cache(maxsize=1 << 12)
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -46,6 +46,7 @@ Source:
 """
 
 _NO_SPREAD = 1e-12
+_EPOCH = 1970  # of datetime64
 _MAX_REASONS = 30
 _NUMBER = re.compile(r"\d[\d,.:/-]*")
 
@@ -467,8 +468,8 @@ def _day(days: Days, index: int) -> str | None:
 
 def _period_returns(
     path: Floats, days: Days, unit: str
-) -> list[tuple[npt.NDArray[np.datetime64], float | None]]:
-    """Return (period, return) for each month or year of `days`.
+) -> list[tuple[int, float | None]]:
+    """Return (months or years since 1970, return) for each one of `days`.
 
     `path` has one more element than `days`: the value before the first.
     """
@@ -479,8 +480,10 @@ def _period_returns(
     ends = path[np.concatenate(([0], last + 1))]
     returns = returns_of(ends)
     return [
-        (period[index], None if math.isnan(value) else float(value))
-        for index, value in zip(last, returns, strict=True)
+        (number, None if math.isnan(value) else value)
+        for number, value in zip(
+            period[last].astype(np.int64).tolist(), returns.tolist(), strict=True
+        )
     ]
 
 
@@ -488,8 +491,8 @@ def _monthly(path: Floats, days: Days) -> list[dict[str, Any]]:
     """Return one row a year: its twelve months, None where there was no session."""
     rows: dict[int, list[float | None]] = {}
     for period, value in _period_returns(path, days, "M"):
-        year, month = (int(part) for part in str(period).split("-"))
-        rows.setdefault(year, [None] * 12)[month - 1] = value
+        years, month = divmod(period, 12)
+        rows.setdefault(_EPOCH + years, [None] * 12)[month] = value
     return [{"year": year, "months": months} for year, months in rows.items()]
 
 
@@ -498,7 +501,7 @@ def _yearly(result: RunResult, path: Floats, days: Days) -> list[dict[str, Any]]
     rows: dict[int, dict[str, Any]] = {}
     own = _period_returns(path, days, "Y")
     for period, value in own:
-        year = int(str(period))
+        year = _EPOCH + period
         rows[year] = {"year": year, "return": value}
     curves = (("benchmark", result.benchmark), ("buy_and_hold", result.buy_and_hold))
     for name, curve in curves:
@@ -508,7 +511,7 @@ def _yearly(result: RunResult, path: Floats, days: Days) -> list[dict[str, Any]]
         before = path[0] if name == "buy_and_hold" else ends.value[0]
         other = np.concatenate(([before], ends.value))
         for period, value in _period_returns(other, ends.day, "Y"):
-            rows.get(int(str(period)), {})[name] = value
+            rows.get(_EPOCH + period, {})[name] = value
     return list(rows.values())
 
 

@@ -64,7 +64,7 @@ def find_differences(evidence: Evidence) -> Parity:
     equity = (_last(run), _last(backtest))
     same = all(
         a == b == alike for a, b, alike in (orders, fills, trades)
-    ) and _same_curve(run, backtest)
+    ) and _same_curve(run, backtest, evidence.live)
     differences: list[Difference] = []
     if not same:
         if evidence.replayed is not None:
@@ -383,12 +383,20 @@ def _last_bar(run: RunResult) -> datetime:
     return moment.replace(tzinfo=KST)
 
 
-def _same_curve(run: RunResult, backtest: RunResult) -> bool:
+def _same_curve(run: RunResult, backtest: RunResult, live: LiveRun) -> bool:
+    """Compare the equity at each bar on which the run's strategy was called.
+
+    What it would have done on the others, that fill a gap only, shows in its orders.
+    """
     a, b = run.equity, backtest.equity
+    held = [bar.astimezone(KST).replace(tzinfo=None) for bar in live.held_bars]
+    called = ~np.isin(b.time, np.array(held, b.time.dtype))
     return (
-        np.array_equal(a.time, b.time)
-        and np.allclose(a.cash, b.cash, rtol=0.0, atol=WON)
-        and np.allclose(a.positions_value, b.positions_value, rtol=0.0, atol=WON)
+        np.array_equal(a.time, b.time[called])
+        and np.allclose(a.cash, b.cash[called], rtol=0.0, atol=WON)
+        and np.allclose(
+            a.positions_value, b.positions_value[called], rtol=0.0, atol=WON
+        )
     )
 
 

@@ -23,6 +23,7 @@ from tests.bench.cases import (
     Reference,
     Row,
     measure,
+    peak_bytes,
     run_fast,
     run_house_plain,
     run_kisbt,
@@ -30,7 +31,7 @@ from tests.bench.cases import (
     write_rows,
 )
 
-resource = pytest.importorskip("resource", reason="needs Unix")
+pytest.importorskip("resource", reason="needs Unix")
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(0)]
 
 RUNS = int(os.environ.get("KISBT_BENCH_RUNS", "5"))
@@ -150,9 +151,9 @@ def test_backtest(rows: list[Row], market: Markets) -> None:
 
 def memory_of_a_run(candles: Market) -> int:
     """Return the bytes by which a run raises this process's peak."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_bytes()
     run_kisbt(candles)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    return peak_bytes() - before
 
 
 @pytest.mark.parametrize(

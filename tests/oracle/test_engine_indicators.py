@@ -255,6 +255,36 @@ def test_indicators_and_trades_are_equal_to_the_bit(name: str, kind: str) -> Non
     assert plain.error or len(plain.events) > 100
 
 
+# What backtrader itself computes otherwise bar by bar than in one go: it reads ahead,
+# starts a line on another bar, or fails in one of the two.
+MODES_DIFFER = {
+    "rmi lrsi",
+    "rsi sma",
+    "ichimoku",
+    "logic",
+    "constant first",
+    "forward",
+    "coupler",
+}
+
+
+@pytest.mark.parametrize("kind", ["ragged", "minutes"])
+@pytest.mark.parametrize("name", sorted(ZOO.keys() - MODES_DIFFER))
+def test_bar_by_bar_gives_the_same(name: str, kind: str) -> None:
+    """As a live run computes: plain backtrader, `runonce=False`."""
+    broker, params = krx if kind == "ragged" else none, {"build": ZOO[name]}
+    feeds = feeds_of(kind)
+    fast = run(Follower, feeds, fast=True, broker=broker, params=params)
+    by_bar = run(
+        Follower, feeds, fast=False, broker=broker, params=params, runonce=False
+    )
+    assert (fast.events, fast.account) == (by_bar.events, by_bar.account)
+    assert (fast.lines["s0.chart"], fast.error) == (
+        by_bar.lines["s0.chart"],
+        by_bar.error,
+    )
+
+
 def test_most_of_the_zoo_trades() -> None:
     traded = [
         name

@@ -39,7 +39,8 @@ def run(case: str, *, engine: str, store: Path, symbols: Any, **more: Any) -> Ba
             "universe": {"symbols": list(symbols)},
             "bars": {"interval": more.get("interval", "1d")},
             "data": {"path": str(store), "warmup": more.get("warmup", 60)},
-            "broker": {"rules": more.get("rules", "krx")},
+            "broker": {"rules": more.get("rules", "krx"), **more.get("broker", {})},
+            "capital": more.get("capital", 10_000_000),
             "report": {"benchmark": None},
         },
         root=ROOT,
@@ -92,6 +93,22 @@ def test_synthetic_daily_records_are_equal(case: str, rules: str) -> None:
     # Orders that lie in the market are many: two symbols are enough of them.
     symbols = SYNTHETIC[:2] if case == "house_orders" else SYNTHETIC
     assert check(case, store=ROOT / "data", symbols=symbols, rules=rules) > 20
+
+
+@pytest.mark.parametrize(
+    "broker",
+    [
+        {"market_orders": "protected"},
+        {"slippage_ticks": 0, "volume_share": None},
+        {"slippage_ticks": 3, "tax": "none", "commission": 0.001},
+        {"volume_share": 0.000_2},
+    ],
+)
+@pytest.mark.parametrize("capital", [1_500_000, 900_000_000])
+def test_settings_of_the_broker(broker: dict[str, Any], capital: int) -> None:
+    """Several buys on one bar, cash that is short, fills in parts."""
+    where = {"store": ROOT / "data", "symbols": SYNTHETIC, "broker": broker}
+    assert check("house", **where, capital=capital) > 5
 
 
 @pytest.mark.parametrize("case", ["ma_cross", "house_orders"])

@@ -1,22 +1,18 @@
-"""Brokers that touch open positions and live orders only, for one run of the loop.
+"""`BackBroker` that touches open positions and live orders only.
 
-A broker's class is replaced while the loop runs. Results are those of the class
-it replaces: the same sums in the same order, flat positions left out of them.
+Results are those of the class it replaces: the same sums in the same order, flat
+positions left out of them.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 from backtrader import Order
 from backtrader.brokers.bbroker import BackBroker
 from backtrader.comminfo import CommInfoBase
 from backtrader.order import BuyOrder, SellOrder
 from backtrader.position import Position
 
-from kisbt.bt.backbroker import KrxBackBroker
-from kisbt.bt.engine.orders import ORDER_DEFAULTS, OrderMaker, clone
+from kisbt.bt.engine.orders import OrderMaker, clone
 
 _VALUATION = (
     "getvaluesize",
@@ -27,36 +23,8 @@ _VALUATION = (
 )
 
 
-@contextmanager
-def lean_broker(broker: Any, feeds: list[Any]) -> Iterator[None]:
-    """Let a broker work on open positions only while the context lasts."""
-    kind = type(broker)
-    lean = _LEAN.get(kind)
-    if lean is None or not _may_skip_flat_positions(broker, feeds):
-        yield
-        return
-    broker.__class__ = lean
-    broker._begin_run(feeds)
-    try:
-        yield
-    finally:
-        broker._end_run()
-        broker.__class__ = kind
-
-
-def _may_skip_flat_positions(broker: Any, feeds: list[Any]) -> bool:
-    """Return whether a flat position is worth nothing at all times.
-
-    It is NaN where the close is none, and what a commission scheme of the user
-    says where there is one.
-    """
-    schemes = set(map(type, broker.comminfo.values()))
-    return all(map(_values_as_backtrader, schemes)) and all(
-        np.isfinite(np.frombuffer(feed.lines.close.array)).all() for feed in feeds
-    )
-
-
-def _values_as_backtrader(scheme: type) -> bool:
+def values_as_backtrader(scheme: type) -> bool:
+    """Return whether a commission scheme values positions as backtrader's own."""
     return all(
         getattr(scheme, name) is getattr(CommInfoBase, name) for name in _VALUATION
     )
@@ -107,6 +75,17 @@ def _sender(kind: Any) -> Any:
         _checksubmit: bool = True,
         **info: Any,
     ) -> Any:
+        if (
+            not exectype
+            and price is plimit is valid is oco is parent is None
+            and trailamount is trailpercent is None
+            and transmit is True
+            and histnotify is False
+        ):
+            order = self._orders.make_market(kind, owner, data, size, tradeid, exectype)
+            order.info.update(info)
+            self._ocoize(order, None)
+            return self.submit(order, _checksubmit)
         values = {
             "owner": owner,
             "data": data,
@@ -154,12 +133,21 @@ class LeanBackBroker(BackBroker):
         )
         self._dirty = True
 
+        self._gives_positions = (
+            not self._have_clones and "getposition" not in self.__dict__
+        )
+        if self._gives_positions:
+            # Without a step of Python: it is asked for every symbol on every bar.
+            self.getposition = self.positions.__getitem__
+
         # No name may be missing at the end of a run that stopped at once.
         self._open, self._credits, self._adjusts = [], False, False
 
     def _end_run(self) -> None:
         for position in self.positions.values():
             _give_back(position)
+        if self._gives_positions:
+            del self.getposition
         for name in _OWN:
             del self.__dict__[name]
 
@@ -174,7 +162,7 @@ class LeanBackBroker(BackBroker):
     def _scheme_changed(self) -> None:
         self._refresh()
         self._skips_flat = all(
-            map(_values_as_backtrader, map(type, self.comminfo.values()))
+            map(values_as_backtrader, map(type, self.comminfo.values()))
         )
 
     # Orders.
@@ -199,6 +187,45 @@ class LeanBackBroker(BackBroker):
 
     def notify(self, order: Any) -> None:
         self.notifs.append(clone(order))
+
+    def check_submitted(self) -> None:
+        if (
+            not self._plain_market
+            or not self.p.shortcash
+            or any(order.data._compensate is not None for order in self.submitted)
+        ):
+            super().check_submitted()
+            return
+        cash = self.cash
+        sizes: dict[Any, Any] = {}
+        while self.submitted:
+            order = self.submitted.popleft()
+            if order.parent is not None and self._take_children(order) is None:
+                continue
+            feed, size = order.data, order.executed.remsize
+            held = sizes.get(feed)
+            if held is None:
+                held = self.positions[feed].size
+            sizes[feed] = held + size
+            scheme, price = self.getcommissioninfo(feed), order.created.price
+            opened, closed = _parts(held, size)
+            # As `_execute` without a bar: what is closed gives its value back, what
+            # is opened takes it.
+            if closed:
+                worth = scheme.getvaluesize(-closed, price)
+                cash += worth / scheme.get_leverage() if worth > 0 else worth
+                cash -= scheme.getcommission(closed, price)
+            if opened:
+                worth = scheme.getvaluesize(opened, price)
+                cash -= worth / scheme.get_leverage() if worth > 0 else worth
+                cash -= scheme.getcommission(opened, price)
+            if cash >= 0.0:
+                self.submit_accept(order)
+                continue
+            order.margin()
+            self.notify(order)
+            self._ococheck(order)
+            self._bracketize(order, cancel=True)
 
     def submit(self, order: Any, check: bool = True) -> Any:
         if order.parent is not None or not order.transmit:
@@ -432,94 +459,37 @@ class LeanBackBroker(BackBroker):
         return self._value
 
 
+def _parts(held: Any, size: Any) -> tuple[Any, Any]:
+    """Return how much of a fill of `size` opens, and how much closes what is held."""
+    left = held + size
+    if not left:
+        return 0, size
+    if not held or (held > 0) == (size > 0):
+        return size, 0
+    if (held > 0) == (left > 0):
+        return 0, size
+    return left, -held
+
+
 def _after_fill(position: Any, size: Any, price: float) -> tuple[Any, Any, Any, Any]:
     """Return `position.pseudoupdate(size, price)`: (size, price, opened, closed)."""
     held = position.size
-    left = held + size
+    left, (opened, closed) = held + size, _parts(held, size)
     if not left:
-        return left, 0.0, 0, size
-    if not held:
-        return left, price, size, 0
-    if (held > 0) == (size > 0):
-        return left, (position.price * held + size * price) / left, size, 0
-    if (held > 0) == (left > 0):
-        return left, position.price, 0, size
-    return left, price, left, -held
-
-
-class LeanKrxBroker(KrxBackBroker, LeanBackBroker):
-    """`KrxBackBroker` that looks at open positions only."""
-
-    def _begin_run(self, feeds: list[Any]) -> None:
-        super()._begin_run(feeds)
-        self._pass_time = self._now
-        self._record_from = self.p.record_from
-
-    def _end_run(self) -> None:
-        super()._end_run()
-        del self._pass_time, self._record_from
-
-    def begin_pass(self, now: float) -> None:
-        """Take the time of the pass from the loop."""
-        self._pass_time = now
-
-    def _refresh_now(self) -> None:
-        if self._unlabelled:
-            super()._refresh_now()
-        else:
-            self._now = self._pass_time
-
-    def next(self) -> None:
-        before = self._now
-        self._refresh_now()
-        now = self._now
-        if self._krx:
-            self._next_krx(before)
-        else:
-            LeanBackBroker.next(self)
-            if self._toactivate:
-                self._hold_back_children()
-            if self._book:
-                self._book.forget_ended()
-        if now >= self._record_from:
-            if now == before:
-                value = float(self._valuemkt)
-                self.recorder.add_equity(now, float(self.cash), value)
-            else:
-                self.recorder.times.append(now)
-                self.recorder.cash.append(self.cash)
-                self.recorder.values.append(self._valuemkt)
-        if self.p.on_bar is not None:
-            self.p.on_bar(now)
-
-    def _next_krx(self, before: float) -> None:
-        now, guard = self._now, self._guard
-        if int(now) != guard.day:
-            guard.begin_bar(now, float(self._value))
-        if self._toactivate:
-            self._activate(before)
-        if self._book:
-            self._work_orders()
-        guard.watch_loss(now, self._get_value())
-
-    def _held_value(self) -> Any:
-        value: Any = 0
-        for feed, position in self._held.items():
-            value += float(position.size * feed.lines.close[0])
-        return value
-
-    def _make_order(self, kind: Any, **asked: Any) -> Any:
-        return self._orders.make(kind, {**ORDER_DEFAULTS, **asked})
-
-    def getposition(self, data: Any) -> Any:
-        if self._have_clones:
-            return super().getposition(data)
-        return self.positions[data]
+        average = 0.0
+    elif closed:
+        average = price if opened else position.price
+    elif held:
+        average = (position.price * held + size * price) / left
+    else:
+        average = price
+    return left, average, opened, closed
 
 
 _OWN = (
     "_orders",
     "_have_clones",
+    "_gives_positions",
     "_skips_flat",
     "_plain_market",
     "_dirty",
@@ -527,4 +497,3 @@ _OWN = (
     "_credits",
     "_adjusts",
 )
-_LEAN: dict[type, type] = {BackBroker: LeanBackBroker, KrxBackBroker: LeanKrxBroker}

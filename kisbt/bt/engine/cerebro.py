@@ -1,20 +1,15 @@
 """FastCerebro: `bt.Cerebro` whose backtest loop is the fast one where it can be."""
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import backtrader as bt
 
-from kisbt.bt.engine.brokers import lean_broker
+from kisbt.bt.engine.garbage import rare_collections
+from kisbt.bt.engine.lean import lean_broker
 from kisbt.bt.engine.loop import Loop
 from kisbt.bt.engine.once import compute_all
 from kisbt.bt.engine.plan import NotPossible, check_options, make_plan
 from kisbt.text import _
-
-# Orders and trades are kept to the end: looking for garbage among them finds none.
-_GC_THRESHOLDS = (200_000, 20, 100)
 
 
 class FastCerebro(bt.Cerebro):
@@ -50,7 +45,7 @@ class FastCerebro(bt.Cerebro):
             return
         loop = Loop(self, runstrats, plan)
         try:
-            with _rare_collections(), lean_broker(self._broker, self.datas):
+            with rare_collections(), lean_broker(self._broker, self.datas):
                 loop.run()
         finally:
             loop.restore()
@@ -90,17 +85,6 @@ class FastCerebro(bt.Cerebro):
 
     def _fall_back(self, reason: str) -> None:
         self.engine, self.fallback = "plain", reason
-
-
-@contextmanager
-def _rare_collections() -> Iterator[None]:
-    """Collect garbage seldom."""
-    before = gc.get_threshold()
-    gc.set_threshold(*_GC_THRESHOLDS)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def _nothing() -> None:

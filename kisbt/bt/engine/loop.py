@@ -1,7 +1,7 @@
 """The loop over the bars: backtrader's `_runonce` and `_oncepost`, once prepared."""
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import backtrader as bt
@@ -28,6 +28,7 @@ class Loop:
         self._strategies = strategies
         self._times = array("d", plan.times.tobytes())
         self._cursors = Cursors()
+        self._shortened: list[Any] = []
         self._runners = [
             _Runner(strategy, moves, plan, self._cursors)
             for strategy, moves in zip(strategies, plan.moves, strict=True)
@@ -40,13 +41,28 @@ class Loop:
     def restore(self) -> None:
         """Leave lines and objects as the plain loop would."""
         self._cursors.restore()
+        for strategy in self._shortened:
+            del strategy.getposition
+
+    def _shorten(self, broker: Any) -> None:
+        """Shorten the way from a strategy to its positions."""
+        if not getattr(broker, "_gives_positions", False):
+            return
+        for strategy in self._strategies:
+            if not _overrides(strategy, bt.Strategy, "getposition"):
+                quick = _quick_getposition(strategy, broker.positions)
+                strategy.getposition = quick
+                self._shortened.append(strategy)
 
     def run(self) -> None:
         """Go through the bars."""
-        cerebro, runners, movers = self._cerebro, self._runners, self._movers
+        cerebro, movers = self._cerebro, self._movers
         full, broker = self._full, cerebro._broker
-        tell_time = getattr(broker, "begin_pass", None)
+        match, tell_time = broker.next, getattr(broker, "begin_pass", None)
+        notices = broker.notifs
         timers, early_timers = cerebro._timers, cerebro._timerscheat
+        steps = [runner.stepper() for runner in self._runners]
+        self._shorten(broker)
         for step, now in enumerate(self._times):
             full[0] = step
             for cell in movers[step] if movers else ():
@@ -55,15 +71,15 @@ class Loop:
                 cerebro._check_timers(self._strategies, now, cheat=True)
             if tell_time is not None:
                 tell_time(now)
-            broker.next()
-            if broker.notifs:
+            match()
+            if notices:
                 self._deliver(broker)
             if cerebro._event_stop:
                 return
             if timers:
                 cerebro._check_timers(self._strategies, now, cheat=False)
-            for runner in runners:
-                runner.step(step, now)
+            for take_step in steps:
+                take_step(step, now)
                 if cerebro._event_stop:
                     return
 
@@ -135,6 +151,40 @@ class _Runner:
         self._analyzers = [a for a in strategy.analyzers if _has_steps(a)]
         self._observes = bool(strategy._lineiterators[LineIterator.ObsType])
 
+    def stepper(self) -> Callable[[int, float], None]:
+        """Return `step`, or the same for a strategy with nothing beside it."""
+        if (
+            self._movers
+            or self._others
+            or self._tells
+            or self._analyzers
+            or self._observes
+        ):
+            return self.step
+        # Local names: each look-up saved is saved on every bar.
+        strategy, tell, gate = self._strategy, self._tell, self._gate
+        full, behind, add_time = self._full, self._behind, self._add_time
+        bars_left = self._left
+
+        def take_step(step: int, now: float) -> None:
+            full[0], behind[0] = step, step - 1
+            add_time(now)
+            if step == gate:
+                strategy._notify()
+            elif strategy._orderspending or strategy._tradespending:
+                tell()
+            left = strategy._minperstatus = bars_left[step]
+            if left < 0:
+                strategy.next()
+            elif left == 0:
+                strategy.nextstart()
+            else:
+                strategy.prenext()
+            if strategy._orderspending or strategy._tradespending:
+                strategy.clear()
+
+        return take_step
+
     def step(self, step: int, now: float) -> None:
         """Do what `_oncepost` does."""
         strategy = self._strategy
@@ -184,6 +234,18 @@ class _Runner:
                 analyzer._nextstart()
             else:
                 analyzer._prenext()
+
+
+def _quick_getposition(strategy: Any, positions: Any) -> Callable[..., Any]:
+    """Return `strategy.getposition` that asks the broker without three calls."""
+    ask, first, get = strategy.getposition, strategy.datas[0], positions.__getitem__
+
+    def getposition(data: Any = None, broker: Any = None) -> Any:
+        if broker is None and data is not None:
+            return get(data)
+        return get(first) if broker is None else ask(data, broker)
+
+    return getposition
 
 
 def _follow(item: Any, cell: Cell, cursors: Cursors) -> None:

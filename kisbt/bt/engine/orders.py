@@ -6,15 +6,21 @@ parameters as attributes, too: reading them through `Order.__getattr__` is most
 of what an order costs.
 """
 
+import math
 from collections import deque
-from datetime import datetime, time
+from datetime import time
 from itertools import islice
 from typing import Any
 
-import backtrader as bt
 from backtrader.order import Order, OrderData, SellOrder
 from backtrader.trade import Trade
 from backtrader.utils import AutoOrderedDict
+from backtrader.utils.dateintern import (
+    HOURS_PER_DAY,
+    MINUTES_PER_DAY,
+    MUSECONDS_PER_DAY,
+    SECONDS_PER_DAY,
+)
 
 ORDER_DEFAULTS: dict[str, Any] = dict(Order.params._getitems())
 
@@ -26,12 +32,34 @@ _SIMPLE_TYPES = frozenset(
 _DAY_END = time(23, 59, 59, 999_990)
 
 
+# What `OrderData` has when nothing is said.
+_DATA: dict[str, Any] = {
+    "pclose": 0.0,
+    "p1": 0,
+    "p2": 0,
+    "dt": None,
+    "size": 0,
+    "remsize": 0,
+    "price": 0.0,
+    "pricelimit": 0.0,
+    "trailamount": 0.0,
+    "trailpercent": 0.0,
+    "_plimit": 0.0,
+    "value": 0.0,
+    "comm": 0.0,
+    "margin": None,
+    "pnl": 0.0,
+    "psize": 0,
+    "pprice": 0,
+}
+
+
 class OrderMaker:
     """Makes orders of the simple kinds in one go, the others as backtrader does."""
 
     def __init__(self) -> None:
-        """Start without known sessions."""
-        self._session_ends: dict[tuple[int, time], float] = {}
+        """Start without known times of day."""
+        self._fractions: dict[time, tuple[float, ...]] = {}
 
     def make(self, kind: Any, values: dict[str, Any]) -> Any:
         """Return a new order.
@@ -58,14 +86,86 @@ class OrderMaker:
         held["dteos"] = self._session_end(data.lines.datetime[0], ends_at)
         return order
 
+    def make_market(
+        self,
+        kind: Any,
+        owner: Any,
+        data: Any,
+        size: Any,
+        tradeid: Any,
+        exectype: int | None,
+    ) -> Any:
+        """Return a new market order on its own, without conditions.
+
+        Args:
+            exectype: `Order.Market`, or None, which stands for it.
+        """
+        ends_at = data.p.sessionend
+        if data._tz is not None or ends_at < _DAY_END:
+            own = {"owner": owner, "data": data, "size": size, "tradeid": tradeid}
+            return kind(**{**ORDER_DEFAULTS, **own, "exectype": exectype})
+        values = {
+            "owner": owner,
+            "data": data,
+            "size": size,
+            "price": None,
+            "pricelimit": None,
+            "exectype": exectype,
+            "valid": None,
+            "tradeid": tradeid,
+            "oco": None,
+            "trailamount": None,
+            "trailpercent": None,
+            "parent": None,
+            "transmit": True,
+            "simulated": False,
+            "histnotify": False,
+        }
+        params = object.__new__(kind.params)
+        params.__dict__ = values
+        order = object.__new__(kind)
+        signed = -size if kind is SellOrder else size
+        now, close = data.datetime[0], data.close[0]
+        created, executed = _data_of(_DATA.copy()), _data_of(_DATA.copy())
+        created.exbits, executed.exbits = deque(), deque()
+        created.dt, created.size = now, signed
+        created.price = created.pricelimit = created.pclose = close
+        created.trailamount = created.trailpercent = created._plimit = None
+        executed.remsize = signed
+        order.__dict__ = {
+            **values,
+            "exectype": Order.Market,
+            "size": signed,
+            "params": params,
+            "p": params,
+            "ref": next(kind.refbasis),
+            "broker": None,
+            "comminfo": None,
+            "info": AutoOrderedDict(),
+            "triggered": False,
+            "_active": True,
+            "status": Order.Created,
+            "_plimit": None,
+            "created": created,
+            "_limitoffset": 0.0,
+            "executed": executed,
+            "position": 0,
+            "dteos": self._session_end(now, ends_at),
+        }
+        return order
+
     def _session_end(self, now: float, ends_at: time) -> float:
         """Return the date number at which the day of `now` ends."""
-        day = int(now), ends_at
-        number = self._session_ends.get(day)
-        if number is None:
-            moment = datetime.combine(datetime.fromordinal(day[0]), ends_at)
-            number = self._session_ends[day] = bt.date2num(moment)
-        return number
+        fractions = self._fractions.get(ends_at)
+        if fractions is None:
+            fractions = self._fractions[ends_at] = (
+                ends_at.hour / HOURS_PER_DAY,
+                ends_at.minute / MINUTES_PER_DAY,
+                ends_at.second / SECONDS_PER_DAY,
+                ends_at.microsecond / MUSECONDS_PER_DAY,
+            )
+        # As `date2num` of the moment.
+        return math.fsum((float(int(now)), *fractions))
 
 
 def _fill_in(held: dict[str, Any], kind: Any, params: Any) -> None:
@@ -104,28 +204,12 @@ def _fill_in(held: dict[str, Any], kind: Any, params: Any) -> None:
 
 def _order_data(**values: Any) -> Any:
     """Return backtrader's `OrderData`."""
+    return _data_of({**_DATA, "exbits": deque(), **values})
+
+
+def _data_of(held: dict[str, Any]) -> Any:
     made = object.__new__(OrderData)
-    made.__dict__ = {
-        "pclose": 0.0,
-        "exbits": deque(),
-        "p1": 0,
-        "p2": 0,
-        "dt": None,
-        "size": 0,
-        "remsize": 0,
-        "price": 0.0,
-        "pricelimit": 0.0,
-        "trailamount": 0.0,
-        "trailpercent": 0.0,
-        "_plimit": 0.0,
-        "value": 0.0,
-        "comm": 0.0,
-        "margin": None,
-        "pnl": 0.0,
-        "psize": 0,
-        "pprice": 0,
-        **values,
-    }
+    made.__dict__ = held
     return made
 
 
