@@ -77,6 +77,10 @@ class StorageError(KisbtError):
     """A file could not be written; what was there before is untouched."""
 
 
+class JournalDamaged(StorageError):
+    """What the journal says cannot be believed; it is kept as it is."""
+
+
 class MarketRuleError(KisbtError):
     """An order breaks an exchange rule; it is never sent.
 

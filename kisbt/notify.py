@@ -234,8 +234,12 @@ class Pinger:
         Raises:
             ConfigError: it is no such address.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            known = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        except ValueError:
+            known = False
+        if not known:
             raise ConfigError(
                 _("notify.heartbeat_url: expected an address such as https://host/id"),
                 path="notify.heartbeat_url",

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from kisbt.app.calibration import read_calibration
+from kisbt.app.calibration import own_channel
 from kisbt.app.instances import sole_owner
 from kisbt.app.targets import Target
 from kisbt.candles.symbols import read_symbols
-from kisbt.clock import Clock
+from kisbt.clock import KST, Clock
 from kisbt.config import Config, load_config
 from kisbt.errors import (
     InputError,
@@ -23,8 +23,9 @@ from kisbt.krx.overrides import KrxOverrides
 from kisbt.krx.phases import phase_at, takes_order
 from kisbt.model.account import Environment
 from kisbt.model.instrument import Instrument, Product
-from kisbt.model.order import OrderKind, OrderType, Side
+from kisbt.model.order import BrokerOrder, OrderKind, OrderType, Side
 from kisbt.model.ports import NewOrder
+from kisbt.orders.decode import order_key
 from kisbt.orders.desk import OrderDesk
 from kisbt.orders.deskstate import DeskSettings
 from kisbt.orders.dispatch import facts_for, settle_answer
@@ -32,15 +33,17 @@ from kisbt.orders.guard import GuardLimits, Proposal
 from kisbt.orders.journal import Journal
 from kisbt.orders.journalfile import Access as JournalAccess
 from kisbt.orders.ledger import Tariff
-from kisbt.orders.lifecycle import UNRESOLVED, Status
+from kisbt.orders.lifecycle import AT_BROKER, UNRESOLVED, Status
 from kisbt.orders.polling import MOCK_RATES, REAL_RATES
 from kisbt.orders.reconcile import Finding, SplitPlan, plan_split
 from kisbt.orders.records import OrderPlan
-from kisbt.orders.resolve import API_CHANNEL
+from kisbt.orders.rows import OrderRecord
 from kisbt.text import _
 
 SELL_ALL = "sell_all"
 _LOOK_S = 1.0
+_CATCH_UP_S = 45.0
+"""An order whose answer was lost is given up after half a minute."""
 
 Tell = Callable[[str], None]
 
@@ -95,7 +98,7 @@ def open_desk(
             instruments=_instruments(config, symbols),
             tariff=tariff,
             mock=mock,
-            own_channel=_channel(target, client.environment),
+            own_channel=own_channel(target.state, client.environment),
             guard=GuardLimits(needs_stream=False, intent_age_s=None),
             rates=MOCK_RATES if mock else REAL_RATES,
         ),
@@ -113,14 +116,6 @@ def _instruments(
     if config is not None:
         known = dict(read_symbols(config.data_path / "symbols.csv"))
     return {name: known.get(name, Instrument(symbol=name)) for name in symbols}
-
-
-def _channel(target: Target, environment: Environment) -> str:
-    """Return the channel calibration saw; the usual one before that."""
-    record = read_calibration(target.state)
-    if record is None or record.environment != environment.value:
-        return API_CHANNEL
-    return str(record.facts.get("channel", ""))
 
 
 # Sell everything of kisbt's.
@@ -166,6 +161,7 @@ def sell_all(
     ):
         desk = open_desk(target, journal, client, clock, config)
         _require_market(clock, desk.desk.calendar)
+        _catch_up(target, desk, clock)
         held = {row.symbol: row.sellable for row in client.fetch_balance().positions}
         refs = {}
         sales = {}
@@ -192,6 +188,24 @@ def sell_all(
             _sale(journal, symbol, wanted, refs.get(symbol), problem)
             for symbol, (wanted, problem) in sales.items()
         )
+
+
+def _catch_up(target: Target, desk: OrderDesk, clock: Clock) -> None:
+    """Book what a dead run did not see; its cancelled sales free their shares."""
+    if not target.is_traded:
+        desk.start()
+    until_s = clock.monotonic() + _CATCH_UP_S
+    desk.catch_up()
+    while _holds_back(desk.journal) and clock.monotonic() < until_s:
+        clock.sleep(_LOOK_S)
+        desk.catch_up()
+
+
+def _holds_back(journal: Journal) -> bool:
+    """Whether shares may be promised to an order that is being cancelled."""
+    if _searching(journal):
+        return True
+    return any(o.side is Side.SELL for o in journal.orders(statuses=AT_BROKER))
 
 
 def _require_market(clock: Clock, calendar: KrxCalendar) -> None:
@@ -289,11 +303,13 @@ class Reconciled:
         found: what an earlier run had left, a line each.
         findings: differences of holdings.
         unresolved: orders a person must decide about, a line each.
+        frozen: symbols in which nothing is sent until a person says so, a line each.
     """
 
     found: tuple[str, ...]
     findings: tuple[Finding, ...]
     unresolved: tuple[str, ...]
+    frozen: tuple[str, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -338,9 +354,137 @@ def reconcile(
             for item in findings:
                 _accept(journal, item)
             findings = desk.catch_up()
-        return Reconciled(
-            found=found, findings=findings, unresolved=tuple(_unresolved(journal))
+        return _reconciled(journal, found, findings)
+
+
+def _reconciled(
+    journal: Journal, found: tuple[str, ...], findings: tuple[Finding, ...]
+) -> Reconciled:
+    frozen = _("{symbol} is frozen: {why} When you have looked: {command}")
+    return Reconciled(
+        found=found,
+        findings=findings,
+        unresolved=tuple(_unresolved(journal)),
+        frozen=tuple(
+            frozen.format(
+                symbol=item.symbol,
+                why=item.reason,
+                command=f"kisbt reconcile --thaw {item.symbol}",
+            )
+            for item in journal.frozen().values()
+            if item.until is None
+        ),
+    )
+
+
+def thaw(target: Target, symbol: str) -> None:
+    """Let a frozen symbol be traded again, also while a run trades the account.
+
+    Raises:
+        InputError: it is not frozen.
+        StorageError: the journal cannot be used.
+    """
+    with Journal(target.journal, access=JournalAccess.ASSIST) as journal:
+        if symbol not in journal.frozen():
+            raise InputError(
+                _("{symbol} is not frozen; see: kisbt show status").format(
+                    symbol=symbol
+                )
+            )
+        journal.thaw(symbol, "reconcile --thaw")
+
+
+NOT_THERE = "none"
+"""What a person types for the number of an order the broker does not have."""
+
+
+def decide(target: Target, config: Config | None, ref: int, number: str) -> Reconciled:
+    """Take a person's word for which order of the broker a doubtful one is.
+
+    Args:
+        target: the account; no run may be trading it.
+        config: see `open_desk`.
+        ref: the journal's number of the order, in quarantine.
+        number: the broker's number of it; `NOT_THERE` if it has none.
+
+    Raises:
+        InputError: the order is in no doubt, or the broker shows no such order.
+        SafetyRefused: a run trades the account.
+        KisError: the broker did not answer; nothing was changed.
+    """
+    with (
+        sole_owner(target.state),
+        target.open() as (_access, client, clock),
+        Journal(target.journal, clock=clock) as journal,
+    ):
+        order = _doubtful(journal, ref)
+        desk = open_desk(target, journal, client, clock, config)
+        found = tuple(desk.start())
+        if number == NOT_THERE:
+            journal.record(
+                ref, Status.ABSENT, rule="absent", note=_("by hand: not at the broker")
+            )
+        else:
+            row = _row_of(journal, client, order, number, clock)
+            journal.record(
+                ref,
+                Status.ACKED,
+                day=row.day,
+                branch=row.branch,
+                number=row.number,
+                note=_("by hand: it is number {number}").format(number=row.number),
+            )
+        findings = desk.catch_up()
+        desk.end_late(order.session)
+        return _reconciled(journal, found, findings)
+
+
+def _doubtful(journal: Journal, ref: int) -> OrderRecord:
+    try:
+        order = journal.order(ref)
+    except KeyError:
+        order = None
+    if order is None or order.status is not Status.QUARANTINE or order.sent is None:
+        raise InputError(
+            _("order {ref} is none a person must decide about").format(ref=ref)
         )
+    return order
+
+
+def _row_of(
+    journal: Journal, client: KisClient, order: OrderRecord, number: str, clock: Clock
+) -> BrokerOrder:
+    """Return what the broker shows of an order a person has named.
+
+    Raises:
+        InputError: nothing that can be it.
+    """
+    assert order.sent is not None
+    day = order.sent.astimezone(KST).date()
+    like = [
+        row
+        for row in client.fetch_orders(day, clock.now().date()).rows
+        if row.day == day
+        and (row.symbol, row.side) == (order.symbol, order.side)
+        and row.quantity == order.quantity
+        and journal.find_ticket(day, row.number, row.branch) is None
+    ]
+    for row in like:
+        if order_key(row.number) == order_key(number):
+            return row
+    raise InputError(
+        _(
+            "number {number}: the broker shows no such order of {day} to {side} "
+            "{quantity:,} {symbol}; there are: {like}"
+        ).format(
+            number=number,
+            day=day,
+            side=order.side.value,
+            quantity=order.quantity,
+            symbol=order.symbol,
+            like=", ".join(row.number for row in like) or "-",
+        )
+    )
 
 
 def _searching(journal: Journal) -> bool:
@@ -364,7 +508,7 @@ def _accept(journal: Journal, finding: Finding) -> None:
 def _unresolved(journal: Journal) -> list[str]:
     text = _(
         "order {ref}: {side} {quantity:,} {symbol}: {status}. Look in the HTS whether "
-        "it is there"
+        "it is there, then: kisbt reconcile --order {ref} NUMBER, or --order {ref} none"
     )
     return [
         text.format(

@@ -36,7 +36,7 @@ from kisbt.orders.guard import GuardLimits
 from kisbt.orders.halt import HaltLatch
 from kisbt.orders.journal import Journal
 from kisbt.orders.ledger import Tariff
-from kisbt.orders.lifecycle import AT_BROKER, Status
+from kisbt.orders.lifecycle import AT_BROKER, UNSENT, Status
 from kisbt.orders.polling import MOCK_RATES, REAL_RATES
 from kisbt.orders.records import OrderPlan
 from kisbt.orders.rows import OrderRecord
@@ -167,7 +167,7 @@ class Calibrator:
 
         Raises:
             InputError: the phrase is not the trial's.
-            SafetyRefused: a run trades the account.
+            SafetyRefused: a run trades the account, or orders of one still wait.
             StorageError: journal or record could not be written.
         """
         if typed.strip() != trial.phrase:
@@ -182,6 +182,8 @@ class Calibrator:
             Journal(journal_path(state), clock=self.clock) as journal,
         ):
             desk = self._desk(journal, trial.symbol)
+            desk.start()
+            _require_nothing_waits(journal)
             with self._listening(desk):
                 self._try(desk, trial)
         record = Calibration(
@@ -244,7 +246,6 @@ class Calibrator:
     # The steps.
 
     def _try(self, desk: OrderDesk, trial: Trial) -> None:
-        desk.start()
         desk.catch_up()
         ref = 0
         try:
@@ -432,3 +433,19 @@ class Calibrator:
         if text not in self._problems:
             self._problems.append(text)
             self.tell(text)
+
+
+def _require_nothing_waits(journal: Journal) -> None:
+    """Refuse an account with orders of a strategy that this desk would send.
+
+    Raises:
+        SafetyRefused: there are some.
+    """
+    waiting = journal.orders(statuses=UNSENT)
+    if waiting:
+        raise SafetyRefused(
+            _(
+                "{count} orders of a strategy wait for their session; calibration would "
+                "send them. Cancel them first: kisbt cancel {ref}"
+            ).format(count=len(waiting), ref=waiting[0].ref)
+        )

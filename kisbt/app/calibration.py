@@ -8,6 +8,8 @@ from typing import Any
 
 from kisbt.errors import StorageError
 from kisbt.kis.private import read_private, write_private
+from kisbt.model.account import Environment
+from kisbt.orders.resolve import API_CHANNEL
 from kisbt.text import _
 
 _FILE = "calibration.json"
@@ -72,3 +74,18 @@ def read_calibration(folder: Path) -> Calibration | None:
                 path=folder / _FILE
             )
         ) from error
+
+
+def own_channel(folder: Path, environment: Environment) -> str:
+    """Return how rows of the order query name orders over the API.
+
+    What calibration saw, which may be "" where rows do not tell; before that what
+    public logs show.
+
+    Raises:
+        StorageError: the record cannot be believed.
+    """
+    record = read_calibration(folder)
+    if record is None or record.environment != environment.value:
+        return API_CHANNEL
+    return str(record.facts.get("channel", ""))

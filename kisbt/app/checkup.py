@@ -91,7 +91,7 @@ def _permissions(folder: Path) -> Check:
     open_to_others = [
         path
         for path in ([folder, *folder.rglob("*")] if folder.exists() else [])
-        if not path.is_symlink() and stat.S_IMODE(path.lstat().st_mode) & 0o077
+        if not path.is_symlink() and _is_open_to_others(path)
     ]
     private = [path for path in open_to_others if path.is_file()]
     if private:
@@ -105,6 +105,13 @@ def _permissions(folder: Path) -> Check:
             remedy.format(folder=folder),
         )
     return Check(name, Outcome.OK, _("yours alone"))
+
+
+def _is_open_to_others(path: Path) -> bool:
+    try:
+        return bool(stat.S_IMODE(path.lstat().st_mode) & 0o077)
+    except FileNotFoundError:  # a living run writes and renames all the time
+        return False
 
 
 def _calendar(calendar: KrxCalendar, today: date) -> Check:

@@ -1,9 +1,10 @@
 """The start gate: nothing is sent before every step has passed, a line for each."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from kisbt.app.arming import Arming, require_armed
 from kisbt.app.hearing import Hearing
@@ -58,6 +59,8 @@ class Gate:
             told(str(self.journal.path))
             if self.journal.unclean:
                 told(_("the last run did not end in order; its orders are looked for"))
+            for lost in self.journal.emergencies():
+                self._say_lost(lost)
         with self._step("S2", _("server, mode, account")) as told:
             told(
                 _("{mode} on {server}, account {account}").format(
@@ -76,6 +79,20 @@ class Gate:
         with self._step("S1", _("clock")) as told:
             told(self._check_clock())
         return arming
+
+    def _say_lost(self, lost: Mapping[str, Any]) -> None:
+        """Tell of an answer of the broker that the journal could not take."""
+        facts = ", ".join(
+            f"{name} {value}"
+            for name, value in lost.items()
+            if name not in {"at", "journal"}
+        )
+        self.say(
+            _(
+                "warning: at {at} an answer of the broker could not be written: "
+                "{facts}. It is looked for among today's orders; compare with the HTS"
+            ).format(at=lost.get("at", "?"), facts=facts)
+        )
 
     def _require_not_halted(self) -> None:
         """Refuse an account somebody has halted.
@@ -168,7 +185,31 @@ class Gate:
                 )
             if not findings:
                 told(_("journal and broker agree"))
+        self._say_outside()
         return findings
+
+    def _say_outside(self) -> None:
+        """Name own shares that no feed of the run is for."""
+        outside = [
+            item
+            for item in self.journal.positions()
+            if item.symbol not in self.plan.symbols
+        ]
+        if not outside:
+            return
+        names = ", ".join(
+            _("{symbol} {quantity:,} shares").format(
+                symbol=item.symbol, quantity=item.quantity
+            )
+            for item in outside
+        )
+        self.say(
+            _(
+                "warning: own shares outside the universe: {names}. The strategy does "
+                "not see them: they are not sold and do not count in its equity. To "
+                "trade them again, write them in universe.symbols"
+            ).format(names=names)
+        )
 
     def _catch_up(self) -> tuple[Finding, ...]:
         """Ask for orders and balance.
@@ -214,8 +255,23 @@ class Gate:
                     )
                 )
             told(_("{count} symbols").format(count=len(symbols)))
+            if len(symbols) < len(self.plan.symbols):
+                told(self._others(len(self.plan.symbols) - len(symbols)))
         # What happened between the first look and the subscription.
         self.desk.catch_up()
+
+    def _others(self, count: int) -> str:
+        """Say how the symbols are followed that one websocket has no place for."""
+        if self.plan.config.bars.length.is_daily:
+            seconds = len(self.plan.symbols) * _CALL_S[self.venue.environment]
+            return _(
+                "the other {count} are not heard: the day's candles of all are asked "
+                "for after the close, about {seconds:.0f} s, and the price of one right "
+                "before a live purchase"
+            ).format(count=count, seconds=seconds)
+        return _("the prices of the other {count} are asked for every 3 s").format(
+            count=count
+        )
 
     def _why_no_stream(self) -> str:
         found = [e for e in self.hearing.take_events() if isinstance(e, Alert)]
@@ -268,18 +324,19 @@ def adopt(journal: Journal, wanted: dict[str, int], balance: Balance) -> list[st
     lines = []
     for symbol, quantity in wanted.items():
         row = held.get(symbol)
-        if row is None or row.quantity < quantity:
+        # What kisbt has bought is its own already and not to be taken over again.
+        more = quantity - journal.adopted(symbol)
+        free = (0 if row is None else row.quantity) - journal.holding(symbol).quantity
+        if more > max(0, free):
             raise SafetyRefused(
                 _(
-                    "live.adopt {symbol}: {quantity:,} shares are to be taken over, the "
-                    "account holds {found:,}"
-                ).format(
-                    symbol=symbol,
-                    quantity=quantity,
-                    found=0 if row is None else row.quantity,
-                )
+                    "live.adopt {symbol}: {quantity:,} shares are to be taken over, "
+                    "{more:,} more than before; the account holds {free:,} that are "
+                    "not kisbt's"
+                ).format(symbol=symbol, quantity=quantity, more=more, free=max(0, free))
             )
-        added = journal.adopt(symbol, quantity, float(row.average_price))
+        average = 0.0 if row is None else float(row.average_price)
+        added = journal.adopt(symbol, quantity, average)
         if added:
             lines.append(
                 _("{symbol}: {count:+,} shares adopted").format(

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 
+from kisbt.app.calibration import own_channel
 from kisbt.app.targets import Target
 from kisbt.clock import KST, Clock, SystemClock
 from kisbt.errors import KisbtError, StorageError
@@ -22,6 +23,7 @@ from kisbt.orders.decode import order_key
 from kisbt.orders.guard import GuardLimits, LiveGuard
 from kisbt.orders.journal import Journal
 from kisbt.orders.journalfile import Access as JournalAccess
+from kisbt.orders.ledger import rows_agree
 from kisbt.orders.lifecycle import AT_BROKER, OPEN, UNRESOLVED, Status
 from kisbt.orders.resolve import Looked, Verdict, candidates, resolve, search_for
 from kisbt.orders.rows import OrderRecord, TicketRecord, TicketRole
@@ -158,7 +160,8 @@ def cancel_own(
             target.open() as (_access, client, clock),
             _open_journal(target, clock) as journal,
         ):
-            work = _Canceller(journal, client, clock, by, tell, refs)
+            channel = own_channel(target.state, client.environment)
+            work = _Canceller(journal, client, clock, by, tell, refs, channel)
             return work.run(give_up_s, wall or SystemClock())
     except KisbtError as error:
         if not target.journal.exists():
@@ -199,7 +202,9 @@ class _Canceller:
         by: str,
         tell: Tell,
         refs: Collection[int] | None,
+        channel: str,
     ) -> None:
+        self._channel = channel
         self._journal = journal
         self._client = client
         self._clock = clock
@@ -365,10 +370,13 @@ class _Canceller:
             self._problem(_("orders could not be read: {why}").format(why=error))
             return _Look()
         look = _Look(complete=True)
+        # Before those with a number: whoever trades may hear one in between.
+        unresolved = self._orders(UNRESOLVED)
         self._look_at_rows(history, today, look)
         self._look_for_lost(history, look)
-        self._clean += 1
-        for order in self._orders(UNRESOLVED):
+        if rows_agree(history.rows, history.totals):
+            self._clean += 1  # any other shows too little to prove an absence
+        for order in unresolved:
             self._look_for_unknown(order, history, today, look)
         return look
 
@@ -393,11 +401,18 @@ class _Canceller:
         """Find an order whose answer was lost, and leave no doubt unsaid."""
         if order.sent is None or order.sent.astimezone(KST).date() != today:
             return
+        offset_s = self._client.clock_offset_s() or 0.0
         found = candidates(
-            search_for(order),
+            search_for(order, clock_ahead_s=-offset_s),
             history.rows,
             known=self._journal.seen(today, order.known_to),
-            bound={order_key(ticket.number) for ticket in self._journal.tickets()},
+            # Of today: the broker's numbers begin anew each day.
+            bound={
+                order_key(ticket.number)
+                for ticket in self._journal.tickets(day=today)
+                if ticket.ref != order.ref
+            },
+            channel=self._channel or None,
         )
         waited_s = (self._clock.now() - order.sent).total_seconds()
         resolution = resolve(

@@ -16,7 +16,8 @@ from kisbt.text import _
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.0005  # between two looks at the frame counter
-_FRAMES_S = 10.0
+# Longer than a stream takes to notice that its connection is dead.
+_FRAMES_S = 40.0
 _LOST_S = 1.0
 _STOP_S = 5.0
 
@@ -71,6 +72,9 @@ class Hearing:
             self._trades.subscribe_trades(symbol, Board.KRX)
         if not self._started:
             self._started = True
+            if (link := self._venue.link) is not None:
+                link.now()  # asks another process how many there are
+                self._lost_frames = link.frames_sent()  # to clients before this one
             for stream in self.streams:
                 stream.start()
 
@@ -113,6 +117,7 @@ class Hearing:
         until_s = self._wall.monotonic() + _FRAMES_S
         while stream.frames < link.frames_sent() - self._lost_frames:
             if not stream.state().connected or self._wall.monotonic() > until_s:
+                link.now()  # another process may have sent more meanwhile
                 self._lost_frames = link.frames_sent() - stream.frames
                 return False
             self._wall.sleep(_LOOK_S)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,13 @@ from kisbt.candles.store import CandleStore
 from kisbt.config.load import resolve_universe
 from kisbt.config.schema import Config, sizing_conflicts
 from kisbt.errors import ConfigError, MissingCandles
-from kisbt.krx.calendar import KrxCalendar
+from kisbt.krx.calendar import FIRST_DAY, KrxCalendar
 from kisbt.krx.overrides import KrxOverrides
 from kisbt.model.instrument import Instrument
 from kisbt.text import _
 
 _NAMES_SHOWN = 5
+_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +97,7 @@ def plan_live(
     }
     history, bars = _window(past, config.data.warmup)
     _warn_about_history(config, history, bars, warnings)
+    _warn_about_holes(history, session, calendar, warnings)
     return LivePlan(
         config=config,
         strategy_class=strategy_class,
@@ -169,3 +171,41 @@ def _warn_about_history(
                 "session; fetch history with: kisbt data fetch"
             ).format(names=shown)
         )
+
+
+def _warn_about_holes(
+    history: Mapping[str, CandleColumns],
+    session: date,
+    calendar: KrxCalendar,
+    warnings: list[str],
+) -> None:
+    """Tell of symbols whose stored candles end before the session before the first."""
+    ends = {
+        s: candles.end[-1].item().date()
+        for s, candles in history.items()
+        if len(candles)
+    }
+    missing = {
+        symbol: len(calendar.sessions(max(last, FIRST_DAY) + _DAY, session - _DAY))
+        for symbol, last in ends.items()
+        if last + _DAY < session
+    }
+    holes = {symbol: count for symbol, count in missing.items() if count}
+    if not holes:
+        return
+    shown = ", ".join(
+        _("{symbol} ({last}, {count:,} sessions)").format(
+            symbol=symbol, last=ends[symbol], count=count
+        )
+        for symbol, count in list(holes.items())[:_NAMES_SHOWN]
+    )
+    more = len(holes) - _NAMES_SHOWN
+    if more > 0:
+        shown = _("{shown} and {more} more").format(shown=shown, more=more)
+    warnings.append(
+        _(
+            "stored candles end before the session before {session}: {names}; "
+            "indicators go on as if nothing had happened in between; fetch history "
+            "with: kisbt data fetch"
+        ).format(session=session, names=shown)
+    )

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import backtrader as bt
 import kisbt
 from kisbt.app.arming import Arming, require_armed
 from kisbt.app.backtest import risk_limits, strategy_error
+from kisbt.app.calibration import own_channel
+from kisbt.app.enquiries import Enquiries
 from kisbt.app.gate import Gate, adopt, offset_allowance_s
 from kisbt.app.heard import HeardVenue
 from kisbt.app.hearing import Hearing, Prices
@@ -31,10 +34,14 @@ from kisbt.app.liveresult import (
     with_broker_numbers,
     write_candles,
 )
-from kisbt.app.loops import Stepper, TradingThread
+from kisbt.app.loops import Stepper, TradingThread, prompt_threads
+from kisbt.app.moment import FRESH_S, MomentPrices
+from kisbt.app.prune import prune_emulators
 from kisbt.app.session import Hooks, LiveSession, SessionPlan, Stage
 from kisbt.app.state import journal_path
+from kisbt.app.topup import Renewal, after_top_up, note_rebased, renews, top_up
 from kisbt.app.venue import (
+    DAILY_SETTLED,
     Mode,
     Venue,
     check_mode,
@@ -56,6 +63,7 @@ from kisbt.errors import ConfigError, KisbtError, StrategyError
 from kisbt.kis.stream import MOST_TRADES
 from kisbt.model.account import Environment
 from kisbt.model.candle import Candle
+from kisbt.model.instrument import Instrument
 from kisbt.model.ports import Urgency
 from kisbt.model.result import RunResult
 from kisbt.notify import Messenger, Pinger
@@ -66,6 +74,7 @@ from kisbt.orders.halt import HaltLatch, Heartbeat, Pulse
 from kisbt.orders.journal import Journal
 from kisbt.orders.ledger import FillSource, Tariff
 from kisbt.orders.polling import MOCK_RATES, REAL_RATES, PollRates
+from kisbt.orders.watch import STALE_S
 from kisbt.report.folder import check_target, write_run
 from kisbt.report.livefiles import CANDLES, live_files
 from kisbt.report.metrics import Summary, summarise
@@ -76,6 +85,8 @@ log = logging.getLogger(__name__)
 Say = Callable[[str], None]
 
 _CANCEL_WAIT_S = 20.0
+# How far above the market a purchase with real money may go (R8).
+_COLLAR_PCT = 3.0
 _GRACE_S = 1.5
 # Of machine time: a fast emulator looks at its clock fifty times a second.
 _DELIVERY_S = 0.05
@@ -102,6 +113,7 @@ class LiveOptions:
         with_report: write report.html.
         watchdog: start the watchdog process; None where money can be lost or a
             server of the broker is used.
+        stale_s: seconds of silence in a session after which it takes over.
         on_mark: called after the journal's commits W0 to W6; for tests.
     """
 
@@ -112,6 +124,7 @@ class LiveOptions:
     cancel_on_exit: bool = True
     with_report: bool = True
     watchdog: bool | None = None
+    stale_s: float = STALE_S
     on_mark: Callable[[str], None] | None = None
 
 
@@ -220,6 +233,7 @@ class _Run:
         self._started = wall.now()
         self._ending = _Ending()
         self._warnings: list[str] = []
+        self._rebased: tuple[str, ...] = ()
         name = config.strategy.class_.rpartition(":")[2]
         if strategy is not None:
             name = strategy.__name__
@@ -240,6 +254,8 @@ class _Run:
         venue = self._venue
         with ExitStack() as stack:
             stack.enter_context(sole_owner(venue.state))
+            if venue.is_emulator:
+                prune_emulators(self._started)
             stack.enter_context(listed(self._instance()))
             stack.enter_context(run_log(venue.state / "logs", venue.clock))
             plan = self._plan()
@@ -253,6 +269,8 @@ class _Run:
             )
             for text in plan.warnings:
                 self._say(_("warning: {text}").format(text=text))
+            if venue.is_emulator and not venue.step and venue.speed > 0:
+                self._say(_pace(venue, plan))
             journal = stack.enter_context(
                 Journal(
                     journal_path(venue.state),
@@ -260,12 +278,14 @@ class _Run:
                     on_mark=self._options.on_mark,
                 )
             )
+            journal.reserve()
             messenger = Messenger(self._config.notify.urls)
             messenger.start()
             stack.callback(messenger.close)
             pinger = self._pinger(stack)
             parts = self._join(plan, journal, messenger, pinger)
             stack.callback(parts.hearing.stop)
+            stack.callback(parts.session.close)
             return self._carry_out(parts, messenger)
 
     def _instance(self) -> Instance:
@@ -294,8 +314,16 @@ class _Run:
         if venue.is_emulator:
             path = config.resolve(config.paper.replay)
         store = CandleStore(path, calendar=venue.calendar)
-        session = session_label(venue.clock.now(), venue.calendar)
+        session = session_label(
+            venue.clock.now(), venue.calendar, daily=config.bars.length.is_daily
+        )
         plan = plan_live(config, store, session, strategy=self._strategy)
+        if not venue.is_emulator:
+            # Not of an emulator's candles: the store it replays has them already.
+            topped = top_up(plan, venue, say=self._say)
+            plan = plan_live(config, store, session, strategy=self._strategy)
+            plan.warnings.extend(after_top_up(plan, venue, topped))
+            self._rebased = topped.rebased
         many = len(plan.symbols) > MOST_TRADES
         intraday = not config.bars.length.is_daily
         if many and intraday and venue.environment is Environment.MOCK:
@@ -348,18 +376,18 @@ class _Run:
             wake()
 
         hearing = Hearing(venue, wake)
-        latch = HaltLatch(venue.state, clock=venue.clock)
         desk = OrderDesk(
             journal,
             venue.client,
-            self._desk_settings(plan),
+            self._desk_settings(plan, journal),
             clock=venue.clock,
             calendar=venue.calendar,
-            latch=latch,
+            latch=self._latch(),
             sources=DeskSources(
-                market=prices,
+                **self._prices_for_guard(prices),
                 offset_s=venue.client.clock_offset_s,
                 disarmed=self._disarmed(plan, holder),
+                order_cap=self._order_cap(plan),
             ),
             notifier=messenger,
             on_work=asked,
@@ -367,18 +395,9 @@ class _Run:
         heart = Heartbeat(venue.state, clock=self._wall)
         heart.beat(Pulse.STARTING)  # the watchdog of an earlier run goes
 
-        def beat() -> None:
-            session = holder.get("session")
-            trading = session is not None and session.stage in {
-                Stage.OPEN,
-                Stage.CLOSING,
-            }
-            heart.beat(Pulse.OPEN if trading else Pulse.CLOSED)
-            if pinger is not None:
-                pinger.alive()
-
-        store = LiveStore(heartbeat=beat)
+        store = LiveStore(heartbeat=self._beating(heart, holder, pinger))
         heard = HeardVenue(desk)
+        self._adopt(plan, journal)
         resume = resume_from(journal)
         broker = self._broker(plan, journal, heard, store, resume)
         cerebro, feeds = self._cerebro(plan, store, broker)
@@ -406,7 +425,8 @@ class _Run:
             hearing,
             prices,
             builder,
-            self._hooks(store, desk, holder),
+            self._hooks(plan, store, desk, holder),
+            enquiries=Enquiries(at_once=venue.step, wake=wake),
         )
         holder["session"] = session
         parts = _Parts(
@@ -441,13 +461,54 @@ class _Run:
             holder["thread"] = parts.thread
         return parts
 
-    def _desk_settings(self, plan: LivePlan) -> DeskSettings:
+    @staticmethod
+    def _beating(
+        heart: Heartbeat, holder: Mapping[str, Any], pinger: Pinger | None
+    ) -> Callable[[], None]:
+        """Return what tells the watchdog, and whoever else, that the loop turns."""
+
+        def beat() -> None:
+            session = holder.get("session")
+            trading = session is not None and session.stage in {
+                Stage.OPEN,
+                Stage.CLOSING,
+            }
+            heart.beat(Pulse.OPEN if trading else Pulse.CLOSED)
+            if pinger is not None:
+                pinger.alive()
+
+        return beat
+
+    def _latch(self) -> HaltLatch:
+        """Return the halt latch; it also holds orders that wait for the rate."""
+        latch = HaltLatch(self._venue.state, clock=self._venue.clock)
+        self._venue.client.hold = lambda: _why_held(latch)
+        return latch
+
+    def _adopt(self, plan: LivePlan, journal: Journal) -> None:
+        """Take over the shares the configuration names, before the broker begins.
+
+        Without leave nothing is taken over: a run that may only reduce would sell it.
+
+        Raises:
+            SafetyRefused: the account does not hold them.
+            KisError: it could not be asked.
+        """
+        wanted = self._config.live.adopt
+        if not wanted or self._venue.mode is Mode.PAPER:
+            return
+        if self._disarmed(plan, {"session": True})():
+            return  # the gate says why
+        for line in adopt(journal, wanted, self._venue.client.fetch_balance()):
+            self._say(line)
+
+    def _desk_settings(self, plan: LivePlan, journal: Journal) -> DeskSettings:
         venue, config = self._venue, self._config
         mock = venue.environment is Environment.MOCK
         rates = MOCK_RATES if mock else REAL_RATES
         keys = venue.access.keys
         return DeskSettings(
-            instruments=plan.instruments,
+            instruments=_instruments(plan, journal),
             tariff=Tariff(
                 commission=config.broker.commission,
                 tax=config.broker.tax,
@@ -457,6 +518,7 @@ class _Run:
             account=f"{keys.account.number}{keys.account.product}",
             fill_source=FillSource(config.live.fill_source),
             foreign=Foreign(config.live.foreign),
+            own_channel=own_channel(venue.state, venue.environment),
             guard=self._guard_limits(),
             rates=_STEP_RATES if venue.step else rates,
         )
@@ -466,11 +528,25 @@ class _Run:
         live = venue.mode is Mode.LIVE
         spare_s = offset_allowance_s(venue)
         return GuardLimits(
+            collar_pct=_COLLAR_PCT if live else None,
+            price_age_s=FRESH_S if live else None,
             clock_offset_s=2.0 + spare_s,
             intent_age_s=3.0 + 2.0 * spare_s,
             canary_shares=1 if live else None,
             canary_won=50_000 if live else None,
         )
+
+    def _prices_for_guard(self, prices: Prices) -> dict[str, Any]:
+        """Return where the desk learns the price of the moment and the day's limits.
+
+        Where no money can be lost nothing is asked for, so that paper trades as the
+        backtest does.
+        """
+        venue = self._venue
+        if venue.mode is not Mode.LIVE:
+            return {"market": prices}
+        asked = MomentPrices(prices, venue.data, venue.clock, venue.calendar)
+        return {"market": asked.market, "band": asked.band}
 
     def _disarmed(self, plan: LivePlan, holder: Mapping[str, Any]) -> Callable[[], str]:
         """Return what tells why nothing may be bought."""
@@ -494,6 +570,26 @@ class _Run:
             return ""
 
         return why
+
+    def _order_cap(self, plan: LivePlan) -> Callable[[], int | None]:
+        """Return what tells the won cap of the arming in force."""
+        venue = self._venue
+
+        def cap() -> int | None:
+            if venue.mode is not Mode.LIVE:
+                return None
+            try:
+                return require_armed(
+                    venue.state,
+                    self._config,
+                    venue.access.keys,
+                    symbols=plan.symbols,
+                    clock=venue.clock,
+                ).won_cap
+            except KisbtError:
+                return 0  # not armed: nothing is bought at all
+
+        return cap
 
     def _broker(
         self,
@@ -544,7 +640,11 @@ class _Run:
         return cerebro, feeds
 
     def _hooks(
-        self, store: LiveStore, desk: OrderDesk, holder: Mapping[str, Any]
+        self,
+        plan: LivePlan,
+        store: LiveStore,
+        desk: OrderDesk,
+        holder: Mapping[str, Any],
     ) -> Hooks:
         def stir() -> None:
             if "stir" in holder:
@@ -571,7 +671,24 @@ class _Run:
             watching=lambda: bool(store.watched),
             idle=lambda: store.is_idle,
             say=self._say,
+            tidy=desk.journal.tidy,
+            **self._renewal(plan, desk),
         )
+
+    def _renewal(self, plan: LivePlan, desk: OrderDesk) -> dict[str, Any]:
+        """Return who looks for a changed past before each session; see `Hooks`."""
+        if not renews(plan, self._venue):
+            return {}
+        renewal = Renewal(
+            plan,
+            self._venue,
+            found=lambda symbol, again: note_rebased(desk.desk, symbol, again),
+        )
+
+        def opened(day: date) -> None:
+            renewal.begin(day, [item.symbol for item in desk.positions()])
+
+        return {"opened": opened, "chore": renewal.step}
 
     def _failed(self, store: LiveStore) -> Callable[[BaseException], None]:
         def failed(error: BaseException) -> None:
@@ -611,16 +728,19 @@ class _Run:
             self._say,
         )
         parts.arming = gate.check_account()
-        wanted = self._config.live.adopt
-        if wanted and self._venue.mode is not Mode.PAPER:
-            balance = self._venue.client.fetch_balance()
-            for line in adopt(parts.journal, wanted, balance):
-                self._say(line)
         gate.check_books()
+        for symbol in self._rebased:
+            # Indicators begin with the new prices; only shares held are in doubt.
+            if parts.journal.holding(symbol).quantity:
+                note_rebased(parts.desk.desk, symbol)
         gate.listen(parts.session.plan.followed)
         gate.open()
         if self._wants_watchdog():
-            spawn_watchdog(current_pid(), self._venue.state / "logs" / "watchdog.log")
+            spawn_watchdog(
+                current_pid(),
+                self._venue.state / "logs" / "watchdog.log",
+                stale_s=self._options.stale_s,
+            )
 
     def _wants_watchdog(self) -> bool:
         wanted = self._options.watchdog
@@ -630,9 +750,10 @@ class _Run:
         """Run Cerebro to its end; return the exit state and what went wrong."""
         thread = parts.thread
         try:
-            if thread is not None:
-                thread.start()
-            parts.cerebro.run()
+            with prompt_threads():
+                if thread is not None:
+                    thread.start()
+                parts.cerebro.run()
         except KisbtError as error:
             return f"failed: {error}", error
         except Exception as error:  # noqa: BLE001 - the user's code
@@ -655,7 +776,17 @@ class _Run:
         """Carry out the exit policy; return the orders that may still fill."""
         journal, desk = parts.journal, parts.desk
         open_orders = [o for o in journal.open_orders() if o.origin == "strategy"]
-        if state != "done" and self._options.cancel_on_exit and self._ending.asked < 2:
+        hangs = parts.thread is not None and parts.thread.alive
+        if hangs:
+            # Two threads at the desk could send one order twice.
+            self._say(
+                _(
+                    "the trading loop still waits for the server: its orders are left "
+                    "as they are. Look at kisbt show orders; kisbt halt cancels them"
+                )
+            )
+        wanted = self._options.cancel_on_exit and not hangs
+        if state != "done" and wanted and self._ending.asked < 2:
             for order in open_orders:
                 journal.want_cancel(order.ref, "exit")
             self._wait_for_cancellations(parts)
@@ -706,6 +837,9 @@ class _Run:
             parts.session.stop()
             if self._ending.asked > 1:
                 parts.cerebro.runstop()
+            if self._ending.asked > 2:
+                # The strategy itself does not come back.
+                raise KeyboardInterrupt
 
         if threading.current_thread() is not threading.main_thread():
             yield  # signals belong to the main thread; a test stops by other means
@@ -800,6 +934,42 @@ class _Run:
         strategies = getattr(parts.cerebro, "runningstrats", None)
         charts = charts_of_feeds(strategies[0], parts.feeds) if strategies else {}
         return render_report(result, summary, charts, language=current_language())
+
+
+def _instruments(plan: LivePlan, journal: Journal) -> dict[str, Instrument]:
+    """Return the universe and what earlier runs have ordered outside of it.
+
+    Their fills are still to be booked, and their shares may still be held.
+    """
+    known = plan.store.instruments()
+    earlier = {order.symbol for order in journal.orders()}
+    earlier |= {holding.symbol for holding in journal.positions()}
+    return {
+        **{code: known.get(code, Instrument(symbol=code)) for code in sorted(earlier)},
+        **plan.instruments,
+    }
+
+
+def _why_held(latch: HaltLatch) -> str:
+    """Return why no order may leave at this very moment; "" if it may."""
+    halted = latch.raised()
+    if halted is None:
+        return ""
+    return _("halted: {why}").format(why=halted.reason or halted.by)
+
+
+def _pace(venue: Venue, plan: LivePlan) -> str:
+    """Return how long a person will look at a session that an emulator replays."""
+    until = plan.calendar.close_time(plan.session) + DAILY_SETTLED
+    begins = max(venue.clock.now(), until.replace(hour=8, minute=0))
+    minutes = max(0.0, venue.wall_s((until - begins).total_seconds()) / 60)
+    text = _(
+        "the emulator's time runs at speed {speed:g}: a session takes about "
+        "{minutes:.1f} minutes"
+    ).format(speed=venue.speed, minutes=minutes)
+    if plan.config.bars.length.is_daily:
+        text += _("; its bar comes at the end, after the close")
+    return text + _(". With --step it is done at once; --speed N changes it")
 
 
 def grace_s(venue: Venue) -> float:

@@ -1,20 +1,45 @@
 """Who turns the trading loop: Cerebro's own pass, or a thread beside it."""
 
+import gc
 import logging
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from kisbt.app.hearing import Hearing
 from kisbt.app.session import LiveSession
 from kisbt.app.venue import LONGEST_WAIT_S, Venue
+from kisbt.clock import SystemClock
 
 log = logging.getLogger(__name__)
 
 # Turns in a row that change nothing and let no time pass: a mistake in kisbt.
 _MOST_IDLE_TURNS = 100_000
-_READY_S = 10.0
+# A stream is made anew in machine time, a market in steps waits for it so long.
+_READY_S = 90.0
+_SLICE_S = 0.2
 _JOIN_S = 60.0
+# A thread that has work waits so long for one that computes; Python's own 5 ms,
+# three times on the way from a trade to an order, is too long.
+_SWITCH_S = 0.0005
+# Where trades come thousands a second, turns begin so far apart.
+_LULL_S = 0.001
+
+
+@contextmanager
+def prompt_threads() -> Iterator[None]:
+    """Let threads take turns often, and keep the collector off what lives long."""
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_S)
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        sys.setswitchinterval(before_s)
 
 
 class Worker(Protocol):
@@ -42,6 +67,7 @@ class Stepper:
         self._hearing = hearing
         self._broker = broker
         self._stirred = threading.Event()
+        self._given_up = False
 
     def stir(self) -> None:
         """Note that there is something for Cerebro to take."""
@@ -64,10 +90,22 @@ class Stepper:
 
     def _move(self, seconds: float) -> None:
         self._venue.clock.sleep(seconds)
-        if not self._hearing.catch_up():
-            # The connection is being made anew, in machine time: the market waits.
-            self._hearing.wait_ready(_READY_S)
-            self._hearing.catch_up()
+        if self._hearing.catch_up() and self._hearing.ready:
+            self._given_up = False
+            return
+        # The connection is being made anew, in machine time: the market waits. Once:
+        # what keeps it away may need the market's time to pass.
+        if not self._given_up:
+            self._given_up = not self._wait_ready()
+        self._hearing.catch_up()
+
+    def _wait_ready(self) -> bool:
+        for _slice in range(round(_READY_S / _SLICE_S)):
+            if self._hearing.wait_ready(_SLICE_S):
+                return True
+            if self._session.is_stopping or not self._hearing.alive:
+                break
+        return False
 
 
 class TradingThread:
@@ -93,6 +131,7 @@ class TradingThread:
         self._session = session
         self._venue = venue
         self._failed = failed
+        self._wall = SystemClock()
         self._wake = threading.Event()
         self._stop = threading.Event()
         self.problem: BaseException | None = None
@@ -106,7 +145,8 @@ class TradingThread:
 
     def wake(self) -> None:
         """Turn now: something has come in; from any thread."""
-        self._wake.set()
+        if not self._wake.is_set():  # thousands of times a second
+            self._wake.set()
 
     def stop(self) -> bool:
         """End after this turn; return whether the thread has ended."""
@@ -123,9 +163,14 @@ class TradingThread:
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
+                turned_s = self._wall.monotonic()
                 wait_s = self._session.turn()
                 if wait_s > 0:
                     self._wake.wait(min(self._venue.wall_s(wait_s), LONGEST_WAIT_S))
+                    lull_s = turned_s + _LULL_S - self._wall.monotonic()
+                    if lull_s > 0:
+                        self._wall.sleep(lull_s)
+                    # Before the turn: what comes from here on wakes it again.
                     self._wake.clear()
         except BaseException as error:
             log.exception("the trading loop ended")

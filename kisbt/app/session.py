@@ -5,23 +5,25 @@ its own or, where the run moves an emulator step by step, by Cerebro's pass itse
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from math import inf
 from typing import Protocol
 
 from kisbt.app.charts import TodayCharts
+from kisbt.app.enquiries import Enquiries
 from kisbt.app.hearing import Hearing, Prices
-from kisbt.app.venue import Venue
+from kisbt.app.venue import DAILY_SETTLED, Venue
 from kisbt.candles.live import AUCTION_TAIL, CandleBuilder
 from kisbt.errors import KisError
 from kisbt.krx.phases import session_phases
 from kisbt.model.candle import Candle, Interval
 from kisbt.model.liverun import CandleChange, CandleEvent, Incident, IncidentKind
 from kisbt.model.order import Notice
-from kisbt.model.quote import Tick
+from kisbt.model.quote import MultiPrice, Tick
 from kisbt.model.stream import Alert, Gap, StreamEvent, Trouble
 from kisbt.text import _
 
@@ -30,10 +32,12 @@ log = logging.getLogger(__name__)
 _MINUTE = timedelta(minutes=1)
 # The regular session is prepared so long before the first order can be sent.
 _LEAD = timedelta(minutes=10)
-# A daily candle is final when the trades at the closing price are over.
-DAILY_SETTLED = timedelta(minutes=40)
 _RETRY_S = 20.0
+# A call that is in no hurry is made when nothing is due for so long.
+_CHORE_S = 3.0
 _LATE_QUERY_S = 15.0
+# Bars wait so long, after the stream is back, for a chart that is not answered.
+_CHART_WAIT_S = 120.0
 # Symbols without a registration: thirty a call, and one call in five may be used.
 _POLL_S = 3.0
 # The halt latch and the clock are looked at that often, seconds of the market.
@@ -42,6 +46,8 @@ _LOOK_S = 0.5
 _SLACK_S = 10.0
 # A chart query brings thirty minutes: each symbol is looked at that often.
 _RECHECK_S = 25 * 60.0
+# Names of what is asked beside the loop.
+_GAP, _CHART, _PRICES, _TIDY = "gap", "chart", "prices", "tidy"
 
 
 class Stage(StrEnum):
@@ -104,6 +110,9 @@ class Hooks:
         watching: whether trades release orders kept on this machine.
         idle: whether the strategy has dealt with all it was given.
         say: a line for people.
+        opened: a session has begun.
+        chore: does one call that is in no hurry; returns whether there was one.
+        tidy: keeps the journal's commits quick; called in another thread.
     """
 
     publish: Callable[[Mapping[str, Candle], bool], None]
@@ -114,6 +123,9 @@ class Hooks:
     watching: Callable[[], bool]
     idle: Callable[[], bool]
     say: Callable[[str], None]
+    opened: Callable[[date], None] = lambda day: None
+    chore: Callable[[], bool] = lambda: False
+    tidy: Callable[[], None] = lambda: None
 
 
 @dataclass(slots=True)
@@ -163,7 +175,7 @@ class LiveSession:
         day: session under way or waited for.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts are made elsewhere
         self,
         plan: SessionPlan,
         venue: Venue,
@@ -172,6 +184,8 @@ class LiveSession:
         prices: Prices,
         builder: CandleBuilder | None,
         hooks: Hooks,
+        *,
+        enquiries: Enquiries | None = None,
     ) -> None:
         """Join the parts; nothing happens before the first turn.
 
@@ -183,6 +197,8 @@ class LiveSession:
             prices: of the moment; told of every trade.
             builder: of candles; None for daily bars, which are the broker's.
             hooks: whom to tell.
+            enquiries: asks for what no order waits for; by default at once, in
+                the turn that wants it.
         """
         self.plan = plan
         self.record = Record()
@@ -196,17 +212,23 @@ class LiveSession:
         self._prices = prices
         self._builder = builder
         self._hooks = hooks
+        self._enquiries = enquiries or Enquiries(at_once=True, wake=lambda: None)
         self._charts = TodayCharts(venue.data, venue.calendar, plan.interval)
         self._held_back: Mapping[str, Candle] = {}
         self._retry_at: datetime | None = None
         self._down_since: datetime | None = None
         self._fill_since: datetime | None = None
         self._fill_until: datetime | None = None
+        self._unfilled = False
+        self._mended = False
+        self._deaf_at_close: date | None = None
+        self._sound_at = self._ticked_at = self._clock.now()
+        self._noted: set[tuple[str, datetime]] = set()
         self._checked_at: datetime | None = None
         self._check_next = 0
         self._waited_for: date | None = None
         self._stopping = False
-        self._poll_at = self._clock.now()
+        self._poll_at = self._chore_at = self._clock.now()
         self._desk_asked = True
         self._desk_due_s = -inf
         self._desk_looked_s = -inf
@@ -221,6 +243,7 @@ class LiveSession:
         Returns:
             Seconds of market time until something is due again; 0 when at once.
         """
+        self._enquiries.take()
         news = self._hear()
         end = self._coming_bar()
         self._desk.ending_bar(end)
@@ -231,7 +254,21 @@ class LiveSession:
         if due is None:
             return 0.0
         left_s = max(0.0, (due - self._clock.now()).total_seconds())
-        return min(left_s, max(0.0, desk_s))
+        wait_s = min(left_s, max(0.0, desk_s))
+        return 0.0 if self._did_chore(left_s) else wait_s
+
+    def _did_chore(self, left_s: float) -> bool:
+        """Make a call that is in no hurry, while nothing else is to be done."""
+        now = self._clock.now()
+        busy = self.stage is Stage.WAITING or left_s < _CHORE_S or self._desk.pending()
+        if busy or self._stopping or now < self._chore_at:
+            return False
+        try:
+            return self._hooks.chore()
+        except KisError as error:
+            log.warning("%s", error)
+            self._chore_at = now + timedelta(seconds=_RETRY_S)
+            return False
 
     def _work_orders(self, *, now_please: bool) -> float:
         """Do the desk's work; return the seconds until it has some again.
@@ -282,6 +319,8 @@ class LiveSession:
         close = None if self._builder is None else self._builder.next_close()
         if close is not None:
             waits_s.append((close - now).total_seconds())
+        if self._enquiries.busy:
+            waits_s.append(1.0)  # its calls may wait for the rate
         coming_s = [wait_s for wait_s in waits_s if 0 < wait_s < inf]
         if coming_s:
             self._hold_at(now + timedelta(seconds=min(coming_s) + _LOOK_S))
@@ -298,7 +337,8 @@ class LiveSession:
         if self.stage is not Stage.OPEN:
             return False
         soon = None if self._builder is None else self._builder.next_end()
-        late = soon is not None and soon <= now
+        late = soon is not None and soon <= now and not self._waits_for_chart(now)
+        late = late or self._enquiries.is_asking(_GAP)
         return late or not self._hooks.idle() or self._desk.pending()
 
     def _settle(self) -> None:
@@ -326,6 +366,17 @@ class LiveSession:
     def stop(self) -> None:
         """End after this turn; from any thread."""
         self._stopping = True
+
+    def close(self) -> None:
+        """End what is asked beside the loop; after the last turn."""
+        self._stopping = True
+        if not self._enquiries.stop():
+            log.warning("a query about the market is still under way")
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it has been told to end."""
+        return self._stopping
 
     @property
     def is_over(self) -> bool:
@@ -358,7 +409,10 @@ class LiveSession:
                 log.info("notice: %s %s %s", event.kind, event.symbol, event.number)
             self._desk.stream_event(event)
         ticks = self._hearing.take_ticks()
+        if self._down_since is None and self._hearing.ready:
+            self._sound_at = self._clock.now()
         if ticks:
+            self._ticked_at = self._clock.now()
             self._prices.note(ticks)
             if self._builder is not None:
                 self._builder.add_all(ticks)
@@ -370,7 +424,8 @@ class LiveSession:
         self._hooks.say(alert.text)
         if alert.trouble in {Trouble.DOWN, Trouble.IN_USE, Trouble.FAULT}:
             if self._down_since is None:
-                self._down_since = self._clock.now()
+                self._down_since = self._sound_at
+            self._mended = False
             self._hooks.broken(True)
 
     def _reconnected(self, gap: Gap) -> None:
@@ -378,20 +433,24 @@ class LiveSession:
         if gap.since is None and since is None:
             return  # the first connection of the run
         now = self._clock.now()
-        since = since or now
+        # A connection may have been dead for some time before that was noticed. The
+        # stream's own clock is that of the market only at the broker's.
+        broke = missed = since or now
+        if self._venue.is_emulator:
+            missed = min(broke, self._ticked_at)
+        else:
+            broke = missed = min(broke, gap.since or now)
         self._down_since = None
         self.record.incidents.append(
             Incident(
                 kind=IncidentKind.DISCONNECT,
-                at=since,
+                at=broke,
                 until=now,
                 note=_("the stream was down; candles are taken from the chart"),
             )
         )
         if self._builder is not None and self.stage is Stage.OPEN:
-            self._builder.mark_gap(since, now)
-            self._fill_since = min(since, self._fill_since or since)
-            self._fill_until = self._retry_at = now
+            self._look_back(missed, now)
         else:
             self._hooks.broken(False)
 
@@ -434,9 +493,11 @@ class LiveSession:
         self._desk.begin_session(self.day)
         self.record.sessions.append(self.day)
         self._held_back = {}
+        self._mended = self._down_since is None
         self._take_up_day()
         self._checked_at = None
         self.stage = Stage.OPEN
+        self._hooks.opened(self.day)
         self._hooks.say(_("session of {day}: open").format(day=self.day))
 
     def _take_up_day(self) -> None:
@@ -451,7 +512,11 @@ class LiveSession:
             return
         self._builder.mark_gap(opens, now)
         self._fill_since, self._fill_until = opens, now
-        self._fill_gap(opens, now)
+        self._unfilled, self._mended = True, False
+        # Nothing is decided before these minutes are known: they are waited for.
+        self._take_gap(self.day, self._fill_until, now, self._ask_gap(opens, now))
+        if self._unfilled:
+            return  # the bars of the day wait for it
         for batch in self._builder.close_due(now):
             if batch.candles:
                 self._publish(batch.candles, live=False)
@@ -462,14 +527,17 @@ class LiveSession:
         now = self._clock.now()
         closes = self._calendar.close_time(self.day)
         self._poll_prices(now, last=now >= self._closed_at(closes))
+        if now >= self._closed_at(closes):
+            self._fill_at_close(now)
         if self._fill_since is not None and (self._retry_at or now) <= now:
             self._fill_gap(self._fill_since, now)
         if self._builder is not None and not self._publish_due(now, closes):
             return None  # published: let Cerebro take it before going on
-        if now >= self._closed_at(closes):
+        if now >= self._closed_at(closes) and not self._owes_bars(now):
             self._settle()
             self.stage = Stage.CLOSING
             return None
+        self._tell_live()
         self._recheck(now)
         return self._next_look(now, closes)
 
@@ -478,11 +546,18 @@ class LiveSession:
         polled = self.plan.symbols[len(self.plan.followed) :]
         if self._builder is None or not polled or (now < self._poll_at and not last):
             return
+        if self._enquiries.is_asking(_PRICES):
+            return
         self._poll_at = now + timedelta(seconds=_POLL_S)
-        try:
-            prices = self._venue.data.fetch_prices(polled)
-        except KisError as error:
-            log.warning("prices not polled: %s", error)
+        self._enquiries.ask(
+            _PRICES,
+            partial(self._venue.data.fetch_prices, polled),
+            self._take_prices,
+            lambda error: log.warning("prices not polled: %s", error),
+        )
+
+    def _take_prices(self, prices: Sequence[MultiPrice]) -> None:
+        if self._builder is None or self.stage is not Stage.OPEN:
             return
         at = self._clock.now()
         ticks = [tick for p in prices if (tick := self._builder.add_poll(at, p))]
@@ -503,6 +578,9 @@ class LiveSession:
         soon = None if self._builder is None else self._builder.next_close()
         if soon is not None and soon <= now:
             soon = now + timedelta(milliseconds=100)  # its trades are on their way
+        if self._waits_for_chart(now):
+            soon = max(self._retry_at or now, now + timedelta(seconds=1))
+            closed = max(closed, soon)
         minute = now.replace(second=0, microsecond=0) + _MINUTE
         looks = [closed, max(minute, self._calendar.open_time(self.day))]
         if len(self.plan.followed) < len(self.plan.symbols):
@@ -517,12 +595,16 @@ class LiveSession:
         soon, end = self._builder.next_close(), self._builder.next_end()
         if soon is None or end is None or soon > now:
             return True
-        if not self._venue.step and not self._hearing.knows(end):
+        if self._venue.step:
+            self._hearing.catch_up()  # a wait for the rate may have moved time
+        elif not self._hearing.knows(end):
             return True  # trades of it are on their way: in the next turn
         self._hear()
         # First the fills of these minutes: a strategy must not see a bar before it.
         self._settle()
         self._hooks.news()
+        if self._waits_for_chart(now):
+            return True
         for batch in self._builder.close_due(now):
             if not batch.candles:
                 continue
@@ -531,9 +613,66 @@ class LiveSession:
             if batch.end >= closes:
                 # The last bar comes when the orders of the day are accounted for.
                 self._held_back = batch.candles
-            else:
-                self._publish(batch.candles, live=not self._is_stale(batch.end, now))
+                continue
+            live = not self._is_stale(batch.end, now)
+            if live:
+                self._tell_live()
+            self._publish(batch.candles, live=live)
         return bool(self._held_back)
+
+    def _waits_for_chart(self, now: datetime) -> bool:
+        """Return whether candles are held back until the broker's chart is known.
+
+        What was heard before and after a break is only a part of them, and a later
+        one that goes out shuts the door for those before it.
+        """
+        if self._builder is None or self.stage is not Stage.OPEN:
+            return False
+        if self._down_since is not None and self._deaf_at_close != self.day:
+            return True
+        waited = timedelta(seconds=_CHART_WAIT_S)
+        if self._unfilled:
+            until = self._fill_until
+            return until is not None and now < until + waited
+        # The minute under way when it came back is asked for as well.
+        since, coming = self._fill_since, self._builder.next_end()
+        if since is None or coming is None or coming <= since:
+            return False
+        return now < since + _MINUTE + waited
+
+    def _owes_bars(self, now: datetime) -> bool:
+        """Return whether candles of the session are still to be published."""
+        if self._builder is None:
+            return False
+        soon = self._builder.next_close()
+        return self._waits_for_chart(now) or (soon is not None and soon <= now)
+
+    def _tell_live(self) -> None:
+        """Tell that bars are live again, once what was missed has gone out."""
+        if self._mended:
+            self._mended = False
+            self._hooks.broken(False)
+
+    def _fill_at_close(self, now: datetime) -> None:
+        """Take the rest of the day from the chart if the stream has not brought it.
+
+        Each session ends with a trade of nearly every symbol; when none was heard, the
+        stream is dead without having said so.
+        """
+        closes = self._calendar.close_time(self.day)
+        deaf = self._down_since is not None or self._ticked_at < closes
+        if self._builder is None or not deaf or self._deaf_at_close == self.day:
+            return
+        self._deaf_at_close = self.day
+        self._look_back(min(self._down_since or now, self._ticked_at), now)
+
+    def _look_back(self, missed: datetime, now: datetime) -> None:
+        """Take the candles since a moment from the broker's chart, before others."""
+        assert self._builder is not None
+        self._builder.mark_gap(missed, now)
+        self._fill_since = min(missed, self._fill_since or missed)
+        self._fill_until = self._retry_at = now
+        self._unfilled = True
 
     def _is_stale(self, end: datetime, now: datetime) -> bool:
         """Return whether a bar comes so late that the next one is out already.
@@ -560,17 +699,53 @@ class LiveSession:
 
     def _fill_gap(self, since: datetime, now: datetime) -> None:
         """Take the candles of a gap from the broker's chart."""
-        assert self._builder is not None
+        self._enquiries.ask(
+            _GAP,
+            partial(self._ask_gap, since, now),
+            partial(self._take_gap, self.day, self._fill_until, now),
+            lambda error: log.warning("gap not filled: %s", error),
+        )
+
+    def _ask_gap(
+        self, since: datetime, now: datetime
+    ) -> tuple[dict[str, Sequence[Candle]], KisError | None]:
+        """Return the charts of a gap, and why there are no more of them."""
+        found: dict[str, Sequence[Candle]] = {}
         try:
             for symbol in self.plan.symbols:
-                for candle in self._charts.minutes(symbol, since - _MINUTE, now):
-                    self._builder.correct(symbol, candle)
+                if self._stopping:
+                    break
+                found[symbol] = self._charts.minutes(symbol, since - _MINUTE, now)
         except KisError as error:
+            return found, error
+        return found, None
+
+    def _take_gap(
+        self,
+        day: date,
+        until: datetime | None,
+        now: datetime,
+        answer: tuple[Mapping[str, Sequence[Candle]], KisError | None],
+    ) -> None:
+        """Take the charts of a gap that ended at `until`, asked for at `now`."""
+        assert self._builder is not None
+        found, error = answer
+        if day != self.day or self._stopping:
+            return
+        for symbol, chart in found.items():
+            self._compare_with(chart, symbol)
+        if until != self._fill_until:
+            return  # it broke again meanwhile: that gap is asked for next
+        if error is not None:
             log.warning("gap not filled: %s", error)
+            if not self._unfilled:
+                # Of the minute under way when it came back: of some symbols only.
+                self._unfilled, self._fill_until = True, now
             self._retry_at = now + timedelta(seconds=_RETRY_S)
             return
-        log.info("gap filled: %s to %s", since, now)
-        self._hooks.broken(False)
+        log.info("gap filled, until %s", now)
+        self._unfilled = False
+        self._mended = self._down_since is None
         # The candle under way then was heard in part: it comes from the chart as well.
         end = self._builder.end_of(self._fill_until or now)
         if end is None or now >= end:
@@ -587,6 +762,13 @@ class LiveSession:
         if self._checked_at is not None and now < self._checked_at + every:
             return
         first, self._checked_at = self._checked_at is None, now
+        if not self._venue.step:
+            self._enquiries.ask(
+                _TIDY,
+                self._hooks.tidy,
+                lambda done: None,
+                lambda error: log.warning("journal not tidied: %s", error),
+            )
         if first or now < self._calendar.open_time(self.day) + 2 * _MINUTE:
             return
         symbol = self.plan.followed[self._check_next % len(self.plan.followed)]
@@ -595,20 +777,48 @@ class LiveSession:
 
     def _compare(self, symbol: str, now: datetime) -> None:
         assert self._builder is not None
-        known = {item.end: item for item in self._builder.published(symbol)}
-        if not known:
+        if not self._builder.published(symbol):
             return
         since = now - timedelta(seconds=_RECHECK_S) - 5 * _MINUTE
-        try:
-            chart = self._charts.minutes(symbol, since, now - _MINUTE)
-        except KisError as error:
-            log.info("chart of %s not compared: %s", symbol, error)
+        self._enquiries.ask(
+            _CHART,
+            partial(self._charts.minutes, symbol, since, now - _MINUTE),
+            partial(self._take_chart, symbol, now),
+            lambda error: log.info("chart of %s not compared: %s", symbol, error),
+        )
+
+    def _take_chart(
+        self, symbol: str, asked: datetime, chart: Sequence[Candle]
+    ) -> None:
+        assert self._builder is not None
+        if asked.date() != self.day or self.stage is not Stage.OPEN:
             return
+        known = {item.end for item in self._builder.published(symbol)}
+        unheard = [
+            candle.end
+            for candle in chart
+            if candle.end not in known and self._builder.is_to_come(candle.end)
+        ]
+        if unheard:
+            # The stream is dead without having said so: the others miss theirs, too.
+            log.warning("trades of %s since %s were not heard", symbol, unheard[0])
+            self._look_back(unheard[0] - _MINUTE, self._clock.now())
+            return
+        self._compare_with(chart, symbol)
+
+    def _compare_with(self, chart: Sequence[Candle], symbol: str) -> None:
+        """Hand the broker's candles to the builder; note those that come too late."""
+        assert self._builder is not None
+        known = {item.end: item for item in self._builder.published(symbol)}
         for candle in chart:
-            if candle.end in known and not self._builder.correct(symbol, candle):
-                self._note_candle(
-                    CandleChange.REVISED, symbol, known[candle.end], candle
-                )
+            if self._builder.correct(symbol, candle):
+                continue
+            seen, place = known.get(candle.end), (symbol, candle.end)
+            if place in self._noted or self._builder.is_to_come(candle.end):
+                continue
+            self._noted.add(place)
+            kind = CandleChange.LATE if seen is None else CandleChange.REVISED
+            self._note_candle(kind, symbol, seen, candle)
 
     def _note_candle(
         self,
@@ -665,9 +875,13 @@ class LiveSession:
 
     def _fetch_day(self, now: datetime) -> bool:
         """Ask for the day's candles; return whether all of them came."""
-        found: dict[str, Candle] = {}
+        # A second try goes on where the first one broke off.
+        found = dict(self._held_back)
+        missing = [name for name in self.plan.symbols if name not in found]
         try:
-            for symbol in self.plan.symbols:
+            for symbol in missing:
+                if self._stopping:
+                    return False
                 candle = self._charts.day(symbol, self.day, adjusted=self.plan.adjusted)
                 if candle is not None:
                     found[symbol] = candle

@@ -22,7 +22,7 @@ def stop_run(instance: Instance, *, wait_s: float, clock: Clock | None = None) -
     number = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM)
     try:
         os.kill(instance.pid, number)
-    except (ProcessLookupError, PermissionError) as error:
+    except OSError as error:  # Windows has no word of its own for these
         raise InputError(
             _("{name} (pid {pid}) cannot be told: {why}").format(
                 name=instance.id, pid=instance.pid, why=error.strerror

@@ -367,20 +367,26 @@ def check_mode(config: Config, mode: Mode) -> None:
         )
 
 
+DAILY_SETTLED = timedelta(minutes=40)
+"""After the close, when a daily candle is final: the trades at the closing price are
+over."""
 # How long the clock may be asked for at once, so that a stop is noticed.
 LONGEST_WAIT_S = 0.5
 
 
-def session_label(moment: datetime, calendar: KrxCalendar) -> date:
+def session_label(
+    moment: datetime, calendar: KrxCalendar, *, daily: bool = False
+) -> date:
     """Return the session of `moment`, or the next one when its day has none or is over.
 
     Args:
         moment: aware.
         calendar: of the exchange.
+        daily: for daily bars, whose session is over only when its candle is final: a
+            run that begins between the two still waits for that candle.
     """
     day = moment.date()
-    if calendar.is_session(day) and moment < calendar.close_time(day) + timedelta(
-        minutes=1
-    ):
+    tail = DAILY_SETTLED if daily else timedelta(minutes=1)
+    if calendar.is_session(day) and moment < calendar.close_time(day) + tail:
         return day
     return calendar.next_session(day)

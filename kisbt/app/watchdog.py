@@ -37,6 +37,8 @@ LOOK_EVERY_S = 0.5
 
 _APPEARS_S = 10.0  # the run lists itself before it starts the watchdog
 _NOTIFY_S = 20.0
+_AGAIN_S = 60.0
+_MOST_S = 8 * 3600.0
 
 
 @dataclass(slots=True)
@@ -48,6 +50,8 @@ class Watch:
         vigil: over its heartbeat.
         tell: a line for people.
         alarm: a message for people who are away.
+        give_up_s: how long one attempt to cancel may take.
+        again_s: after an attempt that left something open, before the next one.
     """
 
     target: Target
@@ -55,7 +59,11 @@ class Watch:
     tell: Callable[[str], None]
     alarm: Callable[[str, str], None]
     give_up_s: float = GIVE_UP_S
+    again_s: float = _AGAIN_S
     _handled: bool = False
+    _left: tuple[str, ...] = ()
+    _began_s: float = 0.0
+    _tried_s: float = 0.0
 
     def look(self, now_s: float) -> bool:
         """Look once; False when there is nothing to watch any more.
@@ -66,18 +74,20 @@ class Watch:
         beat = read_beat(self.target.state)
         finding = self.vigil.look(beat, now_s)
         if finding is Finding.STALE and not self._handled:
-            self._halt_hung()
+            self._halt_hung(now_s)
         elif not self.target.latch.is_raised():
-            self._handled = False
+            self._handled, self._left = False, ()
         elif not self._handled:
             # By hand, by a command, or by the run itself: who hangs cannot cancel.
-            self._cancel()
+            self._cancel(now_s)
+        elif self._left and now_s - self._tried_s >= self.again_s:
+            self._cancel(now_s)  # the network may be back
         if finding is Finding.ENDED:
             return False
         quiet = beat is None or beat.pulse is not Pulse.OPEN or self._handled
-        return self.target.is_traded or not quiet
+        return self.target.is_traded or not quiet or bool(self._left)
 
-    def _halt_hung(self) -> None:
+    def _halt_hung(self, now_s: float) -> None:
         reason = (
             _("the strategy has not answered for {seconds:.0f} s")
             if self.target.is_traded
@@ -87,15 +97,23 @@ class Watch:
             raise_latch(self.target, reason=reason, by="watchdog", tell=self.tell)
         except KisbtError as error:
             self.tell(str(error))  # cancel all the same
-        self._cancel(reason)
+        self._cancel(now_s, reason)
 
-    def _cancel(self, reason: str = "") -> None:
-        self._handled = True
+    def _cancel(self, now_s: float, reason: str = "") -> None:
+        if not self._handled:
+            self._began_s = now_s
+        self._handled, self._tried_s = True, now_s
+        before = self._left
         halted = self.target.latch.raised()
         why = reason or (halted.reason if halted else "")
         report = cancel_own(
             self.target, by="watchdog", tell=self.tell, give_up_s=self.give_up_s
         )
+        # Day orders are gone by then; nobody is to be kept awake for ever.
+        tired = now_s - self._began_s >= _MOST_S
+        self._left = () if report.complete or tired else report.left
+        if before and self._left == before:
+            return  # told already
         title = _("kisbt halted: {name}").format(name=self.target.name)
         self.alarm(title, "\n".join([why, *report_lines(report)]))
 

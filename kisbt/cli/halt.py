@@ -374,6 +374,34 @@ def _add_reconcile(app: typer.Typer) -> None:
             ),
         ] = None,
         apply: Annotated[bool, typer.Option("--apply", help=_("Book it."))] = False,
+        thaw: Annotated[
+            str,
+            typer.Option(
+                "--thaw",
+                metavar="CODE",
+                help=_("Let a frozen symbol be traded again, once you have looked."),
+            ),
+        ] = "",
+        order: Annotated[
+            tuple[int, str] | None,
+            typer.Option(
+                "--order",
+                metavar="REF NUMBER",
+                help=_(
+                    "Which order of the broker a doubtful one is; none: it has none."
+                ),
+            ),
+        ] = None,
+        rebuild: Annotated[
+            bool,
+            typer.Option(
+                "--rebuild",
+                help=_(
+                    "Set a damaged journal aside and begin a new one in which nothing "
+                    "is kisbt's own. Asks for a phrase."
+                ),
+            ),
+        ] = False,
         accept: Annotated[
             bool,
             typer.Option(
@@ -392,8 +420,17 @@ def _add_reconcile(app: typer.Typer) -> None:
         target = find_target(choice("", profile, environment, emulator))
         if split is not None:
             return _split(target, *split, apply=apply)
+        if rebuild:
+            return _rebuild(target)
+        if thaw:
+            byhand.thaw(target, thaw)
+            say(_("{symbol} may be traded again").format(symbol=thaw))
+            return EXIT_OK
         loaded = byhand.config_of(target, config)
-        found = byhand.reconcile(target, loaded, accept=accept)
+        if order is not None:
+            found = byhand.decide(target, loaded, *order)
+        else:
+            found = byhand.reconcile(target, loaded, accept=accept)
         if json:
             print_json(
                 {
@@ -409,10 +446,11 @@ def _add_reconcile(app: typer.Typer) -> None:
                         for item in found.findings
                     ],
                     "unresolved": list(found.unresolved),
+                    "frozen": list(found.frozen),
                 }
             )
         else:
-            for line in (*found.found, *found.unresolved):
+            for line in (*found.found, *found.unresolved, *found.frozen):
                 say(line)
             for item in found.findings:
                 say(item.text)
@@ -441,4 +479,37 @@ def _split(target: "Target", symbol: str, ratio: str, *, apply: bool) -> int:
         )
     )
     say(_("booked") if done else _("nothing was changed; book it with --apply"))
+    return EXIT_OK
+
+
+def _rebuild(target: "Target") -> int:
+    from kisbt.app.rebuild import rebuild, require_damage
+
+    note(require_damage(target))
+    note(
+        _(
+            "A new journal knows no order, share or won of the strategy: all that is in "
+            "the account becomes external, and the strategy begins with its capital."
+        )
+    )
+    digits = target.find_access().keys.account.number[-4:]
+    require_typed(f"REBUILD {digits}", money=target.is_money)
+    made = rebuild(target)
+    say(_("the damaged journal is now {path}").format(path=made.aside))
+    for symbol, quantity in made.outside.items():
+        say(
+            _("{symbol}: {quantity:,} shares, external").format(
+                symbol=symbol, quantity=quantity
+            )
+        )
+    for line in made.working:
+        say(_("{order}: cancel it in the HTS if it was kisbt's").format(order=line))
+    say(
+        _(
+            "Which shares are the strategy's: write them into live.adopt, and lower "
+            "capital by what they cost."
+        )
+    )
+    if made.disarmed:
+        say(_("live is not armed any more: kisbt arm"))
     return EXIT_OK

@@ -141,6 +141,10 @@ class KisClient:
     """Calls of one set of keys; safe for threads.
 
     It satisfies `OrderGateway`, `MarketData` and `CandleSource`.
+
+    Attributes:
+        hold: why no new order may leave at this moment, "" if it may; asked when token
+            and rate have been waited for. Cancelling is not held.
     """
 
     def __init__(
@@ -177,6 +181,7 @@ class KisClient:
         self._clock = clock or SystemClock()
         self._orders = orders
         self._order_lock = threading.Lock()
+        self.hold: Callable[[], str] = lambda: ""
         self._date: tuple[str, datetime] | None = None
         self.unknown_fields: Counter[str] = Counter()
         self._retrying = Retrying(
@@ -228,7 +233,8 @@ class KisClient:
             max_wait_s: longest wait for the rate budget.
 
         Raises:
-            NotSent: it certainly did not leave; safe to send again.
+            NotSent: it certainly did not leave; safe to send again. Also when `hold`
+                says why it must not, asked right before the first byte.
             KisRefused: KIS said no. RateLimited, AuthError: it said so before
                 looking at the order.
             OutcomeUnknown: it may be working; ask, do not send again.
@@ -245,7 +251,9 @@ class KisClient:
             stop_price=order.stop_price,
             venue=order.venue,
         )
-        return self._once(trading.ORDER, request, Priority.ORDER, max_wait_s)
+        return self._once(
+            trading.ORDER, request, Priority.ORDER, max_wait_s, may_be_held=True
+        )
 
     def amend_order(
         self,
@@ -538,6 +546,8 @@ class KisClient:
         request: Req,
         priority: Priority,
         max_wait_s: float | None,
+        *,
+        may_be_held: bool = False,
     ) -> Res:
         """Make a call that may change something: at most one body leaves."""
         if self._orders is Orders.REFUSED:
@@ -551,6 +561,9 @@ class KisClient:
         with self._order_lock:
             token, hash_key = self._before_order(call, request)
             self._limiter.acquire(priority, max_wait_s=max_wait_s)
+            held = self.hold() if may_be_held else ""
+            if held:  # while a token or the rate was waited for
+                raise NotSent(held)
             try:
                 reply = self._exchange(
                     call, request, token, position=None, hash_key=hash_key

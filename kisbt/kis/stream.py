@@ -170,6 +170,8 @@ class _Shared:
         self.distrusted: set[str] = set()
         self.connects = 0
         self.connected = False
+        self.unsettled = True
+        """A topic may have to be registered or unregistered."""
         self.frames = 0
         self.on_data: Callable[[], None] = _nothing
         self._totals: dict[tuple[str, Board], int] = {}
@@ -325,6 +327,7 @@ class KisStream:
             for topic in [item for item in self._shared.wanted if item.key == symbol]:
                 if not topic.is_notice:
                     del self._shared.wanted[topic]
+            self._shared.unsettled = True
 
     def wait_ready(self, timeout_s: float) -> bool:
         """Wait until everything wanted is confirmed; return whether it is."""
@@ -391,6 +394,7 @@ class KisStream:
                     ).format(topic=topic.name, limit=REGISTRATIONS)
                 )
             self._shared.wanted[topic] = None
+            self._shared.unsettled = True
             self._shared.ready.clear()
 
     # The thread.
@@ -542,6 +546,7 @@ class _Session:
         self._drop_first: list[Topic] = []
         with shared.lock:
             shared.connected = True
+            shared.unsettled = True
         sock.settimeout(_POLL_S)
 
     def listen(self) -> None:
@@ -587,10 +592,15 @@ class _Session:
         if self._asked is not None:
             self._check_answer()
             return
+        shared = self._shared
+        if not (shared.unsettled or self._drop_first):
+            return  # looked at after each of thousands of frames a second
+        shared.unsettled = False  # first: what changes from here on is looked at again
         step = self._next_step()
         if step is None:
             self._tell_ready()
             return
+        shared.unsettled = True
         self._asked_again = False
         self._send(*step)
 

@@ -18,8 +18,11 @@ from kisbt.model.order import OrderState, OrderType, Side
 Times = npt.NDArray[np.datetime64]
 Floats = npt.NDArray[np.float64]
 
+# Rows of which a run makes thousands are not frozen: that would double what they cost.
+# Nobody changes them.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(slots=True, kw_only=True)
 class OrderRow:
     """One order of the strategy and how it ended.
 
@@ -51,7 +54,7 @@ class OrderRow:
     confirmed_by: str = "backtest"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class FillRow:
     """One execution.
 
@@ -74,7 +77,7 @@ class FillRow:
     order_ref: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class TradeRow:
     """A round trip, from flat to flat; prices are averages over its fills.
 
@@ -132,7 +135,7 @@ class EquityCurve:
         return self.cash + self.positions_value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class DecisionRow:
     """An order made or refused, or an entry the strategy passed over.
 

@@ -2,7 +2,8 @@
 
 import logging
 from collections import Counter
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import date, datetime
 
 from kisbt.clock import KST
 from kisbt.model.account import Balance
@@ -11,7 +12,7 @@ from kisbt.model.ports import Urgency
 from kisbt.orders.alarms import alarm, freeze
 from kisbt.orders.decode import order_key
 from kisbt.orders.deskstate import Desk
-from kisbt.orders.evidence import book
+from kisbt.orders.evidence import book, told
 from kisbt.orders.ledger import (
     Claim,
     book_witnessed,
@@ -21,7 +22,7 @@ from kisbt.orders.ledger import (
 )
 from kisbt.orders.lifecycle import AT_BROKER
 from kisbt.orders.reconcile import Finding, Kind, compare_positions
-from kisbt.orders.rows import TicketRole
+from kisbt.orders.rows import ExternalOrder, OrderRecord, TicketRole
 from kisbt.text import _
 
 log = logging.getLogger(__name__)
@@ -47,13 +48,16 @@ def external_moves(desk: Desk, asked: datetime) -> dict[str, int]:
 def note_levels(desk: Desk, asked: datetime) -> None:
     """Remember that `outside` contains what others have filled so far."""
     day = asked.astimezone(KST).date()
-    desk.journal.save_state(
-        "external_levels",
-        {
-            f"{order.day}:{order_key(order.number)}:{order.branch}": order.filled
-            for order in desk.journal.externals(day)
-        },
-    )
+    levels = external_levels(desk.journal.externals(day))
+    desk.journal.save_state("external_levels", levels)
+
+
+def external_levels(orders: Sequence[ExternalOrder]) -> dict[str, int]:
+    """Return what orders of others have filled, as `note_levels` keeps it."""
+    return {
+        f"{order.day}:{order_key(order.number)}:{order.branch}": order.filled
+        for order in orders
+    }
 
 
 def take_balance(desk: Desk, balance: Balance, asked: datetime) -> tuple[Finding, ...]:
@@ -87,6 +91,10 @@ def take_balance(desk: Desk, balance: Balance, asked: datetime) -> tuple[Finding
     if late & {item.symbol for item in findings}:
         desk.state.balance.want(desk.clock.monotonic() + desk.settings.mismatch_s)
     findings = tuple(item for item in findings if item.symbol not in late)
+    # What agrees again is free again.
+    differs = {item.symbol for item in findings} | late
+    for symbol in [name for name in desk.state.capped if name not in differs]:
+        del desk.state.capped[symbol]
     lasting = _lasting(desk, findings)
     for finding in lasting:
         _act(desk, finding)
@@ -138,7 +146,8 @@ def _lasting(desk: Desk, findings: tuple[Finding, ...]) -> list[Finding]:
 def _act(desk: Desk, finding: Finding) -> None:
     journal, symbol = desk.journal, finding.symbol
     if finding.stops:
-        desk.state.capped[symbol] = min(finding.broker, finding.own)
+        if finding.broker < finding.own:
+            desk.state.capped[symbol] = finding.broker
         if finding.kind is Kind.OWN_UNBOOKED:
             return  # an own order may fill: the next query tells
         freeze(desk, symbol, finding.text + ".")
@@ -175,7 +184,7 @@ def _book_witnessed(desk: Desk, broker: dict[str, int]) -> None:
     day = desk.clock.now().astimezone(KST).date()
     outside = journal.outside()
     held = {item.symbol: item.quantity for item in journal.positions()}
-    orders = {order.ref: order for order in journal.orders(statuses=AT_BROKER)}
+    orders = {order.ref: order for order in _claimants(desk, day)}
     tickets = [
         ticket
         for ticket in journal.tickets(day=day)
@@ -187,9 +196,10 @@ def _book_witnessed(desk: Desk, broker: dict[str, int]) -> None:
             Claim(
                 ticket=t.ticket,
                 side=orders[t.ref].side,
-                noticed=noticed(t, journal.notices(t.day, t.number)),
+                noticed=noticed(t, told(desk, t)),
                 applied=t.applied,
-                most=t.quantity,
+                # Nothing more comes of one that has ended.
+                most=t.applied if orders[t.ref].is_ended else t.quantity,
             )
             for t in own
         ]
@@ -197,7 +207,7 @@ def _book_witnessed(desk: Desk, broker: dict[str, int]) -> None:
         for number, level in witnessed(claims, broker.get(symbol, 0) - known).items():
             ticket = journal.ticket(number)
             order = orders[ticket.ref]
-            notices = journal.notices(ticket.day, ticket.number)
+            notices = told(desk, ticket)
             if noticed(ticket, notices) < level and not _waited(desk, number):
                 continue  # its notices tell the price; they may be on their way
             amount = witnessed_amount(
@@ -214,6 +224,21 @@ def _book_witnessed(desk: Desk, broker: dict[str, int]) -> None:
             )
             at = notices[-1].at if notices else desk.clock.now()
             book(desk, book_witnessed(ticket, level, amount, costs=costs, at=at))
+
+
+def _claimants(desk: Desk, day: date) -> list[OrderRecord]:
+    """Return the orders whose fills the balance may show, or not show yet."""
+    lag_s, now = desk.settings.balance_lag_s, desk.clock.now()
+    return [
+        order
+        for order in desk.journal.orders(session=day, watched=True)
+        if order.is_at_broker
+        or (
+            order.is_ended
+            and order.filled
+            and (now - order.changed).total_seconds() < lag_s
+        )
+    ]
 
 
 def _waited(desk: Desk, ticket: int) -> bool:

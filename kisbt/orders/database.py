@@ -7,15 +7,15 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from filelock import FileLock, Timeout
 
 from kisbt.clock import Clock, SystemClock
-from kisbt.errors import StorageError
+from kisbt.errors import JournalDamaged, StorageError
 from kisbt.orders import decode
 from kisbt.orders.decode import micros
 from kisbt.orders.journalfile import (
@@ -23,10 +23,13 @@ from kisbt.orders.journalfile import (
     back_up_daily,
     check_pages,
     open_database,
+    reserve_log,
 )
 from kisbt.orders.lifecycle import Status
 from kisbt.orders.rows import EventRecord, Mark
 from kisbt.text import _
+
+T = TypeVar("T")
 
 
 class Database:
@@ -71,6 +74,9 @@ class Database:
         self._lock = threading.RLock()
         self._depth = 0
         self._marks: list[Mark] = []
+        self._undone = 0
+        self._kept: dict[object, Any] = {}
+        self._kept_at: tuple[int, int, int] | None = None
         self._access = access
         self._main_lock = self._take_main_lock() if access is Access.MAIN else None
         try:
@@ -123,6 +129,24 @@ class Database:
             self._db.close()
             self._free_main_lock()
 
+    def reserve(self) -> None:
+        """Make commits quick for a run that trades: see `journalfile.reserve_log`."""
+        with self._lock:
+            reserve_log(self.path, self._db)
+
+    def tidy(self) -> None:
+        """Carry what is committed over into the database, so that its log is reused.
+
+        For a thread of its own: commits of others neither wait for it nor do it
+        themselves. What fails is left for the next time.
+        """
+        where = f"{self.path.absolute().as_uri()}?mode=rw"
+        with (
+            suppress(sqlite3.Error),
+            closing(sqlite3.connect(where, uri=True, timeout=0.0)) as other,
+        ):
+            other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
     def __enter__(self) -> Self:
         return self
 
@@ -146,6 +170,7 @@ class Database:
                 yield
                 self._run_sql("COMMIT")
             except BaseException:
+                self._undone += 1
                 with suppress(sqlite3.Error):
                     if self._db.in_transaction:
                         self._db.execute("ROLLBACK")
@@ -185,6 +210,26 @@ class Database:
             cursor = self._run_sql(sql, values)
             with self._translated():
                 return cursor.fetchone()
+
+    def _keep(self, key: object, read: Callable[[], T]) -> T:
+        """Return what `read` has given for `key`, until anything is written.
+
+        By this connection, or by another one, of any process: SQLite counts both.
+
+        Args:
+            key: names all that `read` depends on but the file.
+            read: makes a value nobody changes.
+        """
+        with self._lock:
+            elsewhere = self._one("PRAGMA data_version")[0]
+            state = (elsewhere, self._db.total_changes, self._undone)
+            if state != self._kept_at:
+                self._kept.clear()
+                self._kept_at = state
+            if key not in self._kept:
+                self._kept[key] = read()
+            found: T = self._kept[key]
+            return found
 
     def _event(
         self,
@@ -319,11 +364,17 @@ class Database:
     def _audit(self) -> None:
         problems = [*decode.audit(self._all)]
         if problems:
-            raise StorageError(
+            raise JournalDamaged(
                 _(
                     "{path}: the journal's sums do not agree: {problem}. Nothing is "
-                    "traded. Restore a backup, or compare with the HTS"
-                ).format(path=self.path, problem="; ".join(problems[:3]))
+                    "traded. Put a daily copy ({daily}) in its place if there is one, "
+                    "then kisbt reconcile; otherwise make a new one from what the "
+                    "broker shows: kisbt reconcile --rebuild"
+                ).format(
+                    path=self.path,
+                    problem="; ".join(problems[:3]),
+                    daily=f"{self.path.stem}.daily.*{self.path.suffix}",
+                )
             )
 
 

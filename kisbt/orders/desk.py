@@ -35,7 +35,7 @@ from kisbt.orders.journal import Journal
 from kisbt.orders.ledger import rows_agree
 from kisbt.orders.lifecycle import AT_BROKER, OPEN, UNRESOLVED, Status
 from kisbt.orders.polling import resolve_due_s
-from kisbt.orders.reconcile import Finding
+from kisbt.orders.reconcile import POLLS_TO_EXPIRE, Finding
 from kisbt.orders.records import DeskEvent, Holding, OrderPlan
 from kisbt.orders.rows import ChangeRecord, OrderRecord, TicketRole
 from kisbt.orders.sender import OrderSender
@@ -274,6 +274,16 @@ class OrderDesk:
                 self.close_session(session)
         self.desk.state.close_polls, self.desk.state.close_seen = 0, ()
 
+    def end_late(self, session: date) -> None:
+        """End orders of a date that was closed before a person decided about them."""
+        days = {day.day for day in self.journal.days()}
+        if session not in days or not self.journal.orders(
+            session=session, watched=True
+        ):
+            return
+        if not dayclose.end_orders(self.desk, session, POLLS_TO_EXPIRE):
+            dayclose.close(self.desk, session)
+
     def close(self) -> None:
         """Forget nothing, send nothing any more."""
         self.desk.state.ready = False
@@ -355,18 +365,18 @@ class OrderDesk:
         """Return whether a notice has told of a fill that is not booked yet."""
         for number in self.desk.state.unconfirmed_s:
             ticket = self.journal.ticket(number)
-            told = self.journal.notices(ticket.day, ticket.number)
+            told = evidence.told(self.desk, ticket)
             if sum(notice.quantity for notice in told) > ticket.applied:
                 return True
         return False
 
     def ending_bar(self, end: datetime | None) -> None:
-        """Note which bar is about to be published.
+        """Note which bar is published next.
 
         A fill that a query shows and no notice has dated belongs to that bar.
 
         Args:
-            end: its END, aware; None between bars.
+            end: its END, aware; None if not known.
         """
         self.desk.state.bar_end = end
 
@@ -478,15 +488,16 @@ class OrderDesk:
         self._drop_stale(now, gap_s)
 
     def _drop_stale(self, now: datetime, gap_s: float) -> None:
-        for order in self.journal.orders(statuses=frozenset({Status.INTENT})):
-            self.journal.record(
-                order.ref,
-                Status.DENIED,
-                rule="intent_age",
-                note=_(
-                    "the computer slept, or its clock was set, for {gap:.0f} s"
-                ).format(gap=gap_s),
-            )
+        with self.journal.together():  # no other process may end one in between
+            for order in self.journal.orders(statuses=frozenset({Status.INTENT})):
+                self.journal.record(
+                    order.ref,
+                    Status.DENIED,
+                    rule="intent_age",
+                    note=_(
+                        "the computer slept, or its clock was set, for {gap:.0f} s"
+                    ).format(gap=gap_s),
+                )
 
     # When each thing is due, monotonic seconds.
 

@@ -97,12 +97,14 @@ class DeskSources:
         band: daily limits of a symbol today; None where not known.
         offset_s: the broker's clock less ours; None if never heard.
         disarmed: why nothing may be bought although the run is on; "" if it may.
+        order_cap: won of one purchase, as typed when live was armed; None without.
     """
 
     market: Callable[[str], MarketNow | None] | None = None
     band: Callable[[str], PriceBand | None] = _unknown
     offset_s: Callable[[], float | None] = lambda: None
     disarmed: Callable[[], str] = lambda: ""
+    order_cap: Callable[[], int | None] = lambda: None
 
 
 @dataclass(slots=True)
@@ -126,7 +128,7 @@ class DeskState:
         released: monotonic second and network time when an order became due.
         network_s: seconds spent in calls so far.
         asked: when the order query was asked whose answer is being read.
-        bar_end: END of the bar that is about to be published; None between bars.
+        bar_end: END of the bar that is published next; None if not known.
         sent: orders of the last moments.
         mismatch: differences in holdings: value and since when.
         filled_s: when own shares of a symbol were booked last.

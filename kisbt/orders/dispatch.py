@@ -88,19 +88,24 @@ def release_held(desk: Desk) -> None:
     now = desk.clock.now()
     for order in desk.journal.orders(statuses=frozenset({Status.HELD})):
         due = due_time(desk, order)
-        if due is None:
-            desk.journal.record(
-                order.ref,
-                Status.EXPIRED,
-                confirmed_by="local",
-                note=_("its session {session} ended before it could be sent").format(
-                    session=order.session
-                ),
-            )
-        elif due <= now:
+        if due is not None and due > now:
+            continue
+        with desk.journal.together():
+            if desk.journal.order(order.ref).status is not Status.HELD:
+                continue  # cancelled meanwhile by another process
+            if due is None:
+                desk.journal.record(
+                    order.ref,
+                    Status.EXPIRED,
+                    confirmed_by="local",
+                    note=_(
+                        "its session {session} ended before it could be sent"
+                    ).format(session=order.session),
+                )
+                continue
             desk.journal.record(order.ref, Status.INTENT)
-            desk.state.released[order.ref] = _mark(desk)
-            log.info("released: order %d %s", order.ref, order.symbol)
+        desk.state.released[order.ref] = _mark(desk)
+        log.info("released: order %d %s", order.ref, order.symbol)
 
 
 def due_time(desk: Desk, order: OrderRecord) -> datetime | None:
@@ -148,9 +153,13 @@ def send(desk: Desk, order: OrderRecord) -> None:
         current = desk.journal.order(order.ref)
         if current.status is not Status.INTENT:
             return  # cancelled meanwhile, perhaps by another process
+        if current.cancel_wanted:
+            # Asked for while it was away on its first try, which did not arrive.
+            desk.journal.record(order.ref, Status.CANCELLED, confirmed_by="local")
+            return
         desk.journal.record(order.ref, Status.SENDING)
     sent = _sent_in_time(desk, permit)
-    _remember(desk, proposal.order)
+    _remember(desk, order.ref, proposal.order)
     settle_answer(desk, desk.journal.order(order.ref), sent)
 
 
@@ -202,6 +211,7 @@ def facts_for(desk: Desk, order: OrderRecord) -> LiveFacts:
         if until_s > now_s
     }
     market = desk.sources.market
+    buys = order.side is Side.BUY  # a sale does not wait for a price
     off = list(state.entries_off.values())
     disarmed = desk.sources.disarmed()
     if disarmed:
@@ -222,11 +232,12 @@ def facts_for(desk: Desk, order: OrderRecord) -> LiveFacts:
         unresolved=[item.symbol for item in desk.journal.orders(statuses=UNRESOLVED)],
         stream_up=state.stream_up,
         offset_s=desk.sources.offset_s(),
-        market=None if market is None else market(order.symbol),
+        market=market(order.symbol) if market is not None and buys else None,
         priced=market is not None,
         sellable=sellable(desk, order),
         sent=tuple(state.sent),
         canary_done=_canary_done(desk),
+        order_cap=desk.sources.order_cap(),
     )
 
 
@@ -264,28 +275,32 @@ def _not_permitted(desk: Desk, order: OrderRecord, error: RiskRefused) -> None:
                 _LOOK_AGAIN_S, limits.intent_age_s - waited_s + 0.001
             )
             return
-    if error.rule == "phase":
-        due = release_time(desk, order)
-        if due is None:
-            desk.journal.record(
-                order.ref,
-                Status.EXPIRED,
-                confirmed_by="local",
-                note=_("its session ended before it could be sent"),
-            )
-            return
-        if due > desk.clock.now():
-            desk.journal.record(order.ref, Status.HELD)
-            return
-    desk.journal.record(order.ref, Status.DENIED, rule=error.rule, note=str(error))
+    with desk.journal.together():
+        if desk.journal.order(order.ref).status is not Status.INTENT:
+            return  # cancelled meanwhile by another process
+        if error.rule == "phase":
+            due = release_time(desk, order)
+            if due is None:
+                desk.journal.record(
+                    order.ref,
+                    Status.EXPIRED,
+                    confirmed_by="local",
+                    note=_("its session ended before it could be sent"),
+                )
+                return
+            if due > desk.clock.now():
+                desk.journal.record(order.ref, Status.HELD)
+                return
+        desk.journal.record(order.ref, Status.DENIED, rule=error.rule, note=str(error))
     alarm(desk, Urgency.WARNING, _("order not sent"), _told(order, str(error)))
 
 
-def _remember(desk: Desk, order: NewOrder) -> None:
+def _remember(desk: Desk, ref: int, order: NewOrder) -> None:
     now_s = desk.clock.monotonic()
     sent = desk.state.sent
     sent.append(
         SentOrder(
+            ref=ref,
             symbol=order.symbol,
             side=order.side,
             quantity=order.quantity,
@@ -461,6 +476,31 @@ def cancel(desk: Desk, order: OrderRecord) -> None:
         desk.state.network_s += desk.clock.monotonic() - began_s
         desk.state.calls += 1
     _settle_change(desk, change, sent)
+    _tell_given_up(desk, order, sent)
+
+
+def _tell_given_up(desk: Desk, order: OrderRecord, sent: Sent) -> None:
+    """Tell a person once that nothing more is tried; the order may still work."""
+    tries = sum(
+        item.role is TicketRole.CANCEL for item in desk.journal.changes(order.ref)
+    )
+    if tries != desk.settings.cancel_tries:
+        return
+    alarm(
+        desk,
+        Urgency.CRITICAL,
+        _("order cannot be cancelled"),
+        _(
+            "order {number}, {symbol}: asked {tries} times, and the broker still shows "
+            "it ({why}). kisbt asks no more: cancel it in the HTS or the app"
+        ).format(
+            number=order.broker_number or order.number,
+            symbol=order.symbol,
+            tries=tries,
+            why=sent.text or "-",
+        ),
+        ref=order.ref,
+    )
 
 
 def amend(desk: Desk, change: ChangeRecord) -> None:

@@ -40,6 +40,7 @@ from kisbt.orders.rows import (
     Booking,
     ChangeRecord,
     ExternalOrder,
+    NoticeRecord,
     OrderRecord,
     TicketRecord,
     TicketRole,
@@ -105,26 +106,43 @@ def apply_parked(desk: Desk, ref: int) -> None:
 def account(desk: Desk, ticket: TicketRecord) -> None:
     """Book what the evidence of one number allows now."""
     journal = desk.journal
-    order = journal.order(ticket.ref)
-    notices = journal.notices(ticket.day, ticket.number)
-    instrument = desk.settings.instruments[order.symbol]
-    at = notices[-1].at if notices else _undated(desk, order)
-    for booking in decide(
-        journal.ticket(ticket.ticket),
-        notices,
-        source=desk.settings.fill_source,
-        costs=desk.settings.tariff.of(instrument, order.side, order.session),
-        at=at,
-    ):
-        book(desk, booking)
+    with journal.together():  # another process may be booking too
+        order = journal.order(ticket.ref)
+        notices = told(desk, ticket)
+        instrument = desk.settings.instruments[order.symbol]
+        at = notices[-1].at if notices else _undated(desk, order)
+        for booking in decide(
+            journal.ticket(ticket.ticket),
+            notices,
+            source=desk.settings.fill_source,
+            costs=desk.settings.tariff.of(instrument, order.side, order.session),
+            at=at,
+        ):
+            book(desk, booking)
+
+
+def told(desk: Desk, ticket: TicketRecord) -> tuple[NoticeRecord, ...]:
+    """Return the notices of a number that are about its order.
+
+    One of another symbol or side carries the number by mistake, or was made up.
+    """
+    order = desk.journal.order(ticket.ref)
+    return tuple(
+        notice
+        for notice in desk.journal.notices(ticket.day, ticket.number)
+        if (notice.symbol, notice.side) == (order.symbol, order.side)
+    )
 
 
 def _undated(desk: Desk, order: OrderRecord) -> datetime:
     """Return when a fill happened of which only a query tells, and it says no time.
 
-    At the latest at the end of the bar it is asked for, or when it was asked.
+    When it was asked, or at the end of the bar that is published next if that is
+    over: the strategy hears of it with that bar.
     """
-    at = desk.state.bar_end or desk.state.asked or desk.clock.now()
+    at = desk.state.asked or desk.clock.now()
+    if desk.state.bar_end is not None:
+        at = min(at, desk.state.bar_end)
     return at if order.sent is None else max(at, order.sent)
 
 

@@ -38,7 +38,7 @@ class GuardLimits:
     """Limits of the moment of sending; None switches a check off.
 
     Attributes:
-        order_cap: won of one purchase, as typed when live was armed.
+        order_cap: won of one purchase; that of the facts counts too.
         collar_pct: how far a limit may go through the price of the moment (R8).
         auction_collar_pct: the same in an auction, from the expected price.
         price_age_s: oldest price of the moment that counts (R19).
@@ -81,8 +81,13 @@ class MarketNow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentOrder:
-    """An order that was sent a moment ago."""
+    """An order that was sent a moment ago.
 
+    Attributes:
+        ref: the journal's number; the one retry of an order is no second order.
+    """
+
+    ref: int
     symbol: str
     side: Side
     quantity: int
@@ -110,6 +115,7 @@ class LiveFacts:
         sellable: own shares not promised to other sales.
         sent: orders of the last moments.
         canary_done: a first small order has been through its whole life.
+        order_cap: won of one purchase, in force at this moment.
     """
 
     now: datetime
@@ -128,6 +134,7 @@ class LiveFacts:
     sellable: int = 0
     sent: Collection[SentOrder] = ()
     canary_done: bool = True
+    order_cap: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -387,7 +394,9 @@ def _check_duplicate(proposal: Proposal, facts: LiveFacts, limits: GuardLimits) 
             order.price,
         )
         age_s = facts.now_s - sent.at_s
-        if same and age_s < limits.duplicate_s:
+        # Its own first try certainly did not reach the broker.
+        other = sent.ref != proposal.ref
+        if same and other and age_s < limits.duplicate_s:
             _refuse(
                 "duplicate",
                 _(
@@ -506,23 +515,32 @@ def _check_collar(proposal: Proposal, facts: LiveFacts, limits: GuardLimits) -> 
 
 
 def _check_size(proposal: Proposal, facts: LiveFacts, limits: GuardLimits) -> None:
-    if limits.order_cap is not None and proposal.value > limits.order_cap:
+    asked = limits.canary_shares is not None or limits.canary_won is not None
+    caps = [cap for cap in (limits.order_cap, facts.order_cap) if cap is not None]
+    if caps and proposal.value <= 0:
+        _refuse(
+            "order_cap",
+            _(
+                "{symbol}: no price is known, so what the order is worth cannot be "
+                "compared with the cap"
+            ).format(symbol=proposal.order.symbol),
+        )
+    if caps and proposal.value > min(caps):
         _refuse(
             "order_cap",
             _(
                 "the order is worth {value:,.0f} won, the cap typed when live was "
                 "armed is {limit:,}"
-            ).format(value=proposal.value, limit=limits.order_cap),
-            limit=limits.order_cap,
+            ).format(value=proposal.value, limit=min(caps)),
+            limit=min(caps),
             value=proposal.value,
         )
-    asked = limits.canary_shares is not None or limits.canary_won is not None
     if facts.canary_done or not asked:
         return
     small = (
         limits.canary_shares is not None
         and proposal.order.quantity <= limits.canary_shares
-    ) or (limits.canary_won is not None and proposal.value <= limits.canary_won)
+    ) or (limits.canary_won is not None and 0 < proposal.value <= limits.canary_won)
     if not small:
         _refuse(
             "canary",

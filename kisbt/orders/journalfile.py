@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from kisbt.clock import Clock
-from kisbt.errors import StorageError
+from kisbt.errors import JournalDamaged, StorageError
 from kisbt.text import _
 
 BUSY_MS = 5_000
@@ -25,6 +25,10 @@ BUSY_MS = 5_000
 
 
 DAILY_COPIES = 3
+# SQLite's write-ahead log, which it begins anew after a thousand pages.
+_LOG_PAGES = 1000
+_LOG_HEAD = 32
+_FRAME_HEAD = 24
 
 log = logging.getLogger(__name__)
 
@@ -157,6 +161,8 @@ def open_database(
         _require_private(path, fresh=fresh)
         connection = _connect(path, access)
     except (OSError, sqlite3.Error, UnicodeError) as error:
+        if access is Access.MAIN and _is_damage(error):
+            raise _damaged(path, str(error), access, clock) from error
         raise StorageError(
             _("{path}: the journal cannot be opened: {why}").format(
                 path=path, why=_words(error)
@@ -168,6 +174,8 @@ def open_database(
         _bring_up_to_date(path, connection, access, clock, steps)
     except (sqlite3.Error, UnicodeError) as error:
         connection.close()
+        if access is Access.MAIN and _is_damage(error):
+            raise _damaged(path, str(error), access, clock) from error
         raise StorageError(
             _("{path}: the journal cannot be used: {why}").format(
                 path=path, why=_words(error)
@@ -206,6 +214,32 @@ def _connect(path: Path, access: Access) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def reserve_log(path: Path, connection: sqlite3.Connection) -> None:
+    """Give the write-ahead log its usual size at once.
+
+    A commit that makes a file longer must also write the file system's own books,
+    which takes several times as long. The log is filled with zeros up to the size
+    at which SQLite begins it anew; it reads them as the end of the log.
+
+    Source: https://www.sqlite.org/fileformat2.html#the_write_ahead_log, section 4.3
+    (a frame without the header's salt ends the log).
+    """
+    log_file = path.with_name(path.name + "-wal")
+    with suppress(OSError, sqlite3.Error):
+        page = int(connection.execute("PRAGMA page_size").fetchone()[0])
+        size = _LOG_HEAD + _LOG_PAGES * (page + _FRAME_HEAD)
+        connection.execute("BEGIN IMMEDIATE")  # nobody else writes to it meanwhile
+        try:
+            with log_file.open("r+b") as stream:
+                length = stream.seek(0, os.SEEK_END)
+                if length < size:
+                    stream.write(bytes(size - length))
+                    stream.flush()
+                    os.fsync(stream.fileno())
+        finally:
+            connection.execute("ROLLBACK")
 
 
 def _words(error: BaseException) -> str:
@@ -278,13 +312,32 @@ def check_pages(
         found = str(error)
     if found == "ok":
         return
-    kept = "" if access is Access.READ else str(keep_copy(path, "damaged", clock))
-    raise StorageError(
+    raise _damaged(path, str(found), access, clock)
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether SQLite could read the file, and it makes no sense."""
+    if isinstance(error, UnicodeError):
+        return True
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _damaged(path: Path, found: str, access: Access, clock: Clock) -> JournalDamaged:
+    """Return the error of a damaged journal; a copy of it has been made by then."""
+    kept = "-" if access is Access.READ else str(keep_copy(path, "damaged", clock))
+    return JournalDamaged(
         _(
             "{path}: the journal is damaged ({found}). Nothing is traded. A copy is "
-            "in {kept}. Restore a backup, or look up orders and positions in the HTS "
-            "and start with a new journal"
-        ).format(path=path, found=found, kept=kept or "-")
+            "in {kept}. Put a daily copy ({daily}) in its place if there is one, then "
+            "kisbt reconcile; otherwise make a new one from what the broker shows: "
+            "kisbt reconcile --rebuild"
+        ).format(
+            path=path,
+            found=found,
+            kept=kept,
+            daily=f"{path.stem}.daily.*{path.suffix}",
+        )
     )
 
 
@@ -381,3 +434,25 @@ def keep_copy(path: Path, why: str, clock: Clock) -> Path:
             shutil.copyfile(source, target)
             target.chmod(0o600)
     return copy
+
+
+def set_aside(path: Path, clock: Clock) -> Path:
+    """Rename a damaged journal, side files too; return its new path.
+
+    Raises:
+        StorageError: it is still in its place.
+    """
+    aside = _copy_name(path, "aside", clock)
+    try:
+        # The log first: beside a new database it would be taken for that one's.
+        for name in ("-wal", "-shm", ""):
+            source = path.with_name(path.name + name)
+            if source.exists():
+                source.replace(aside.with_name(aside.name + name))
+    except OSError as error:
+        raise StorageError(
+            _("{path}: the damaged journal cannot be moved: {why}").format(
+                path=path, why=error.strerror or error
+            )
+        ) from error
+    return aside

@@ -252,8 +252,11 @@ class OrderBook(OwnedBook):
         if cancel_wanted is not None:
             terms.append(f"cancel_wanted {'!=' if cancel_wanted else '='} ''")
         where = " WHERE " + " AND ".join(terms) if terms else ""
-        rows = self._all(f"{decode.SELECT_ORDER}{where} ORDER BY ref", *values)
-        return tuple(decode.order(row) for row in rows)
+        sql = f"{decode.SELECT_ORDER}{where} ORDER BY ref"
+        return self._keep(
+            (sql, *values),
+            lambda: tuple(decode.order(row) for row in self._all(sql, *values)),
+        )
 
     def open_orders(self, symbol: str | None = None) -> tuple[OrderRecord, ...]:
         """Return the orders of which more may become, oldest first."""
@@ -407,11 +410,11 @@ class OrderBook(OwnedBook):
         """Return amendments and cancellations, of one order or all, oldest first."""
         where = "" if ref is None else " WHERE ref = ?"
         values = () if ref is None else (ref,)
-        rows = self._all(
-            f"SELECT * FROM changes{where} ORDER BY change",  # noqa: S608
-            *values,
+        sql = f"SELECT * FROM changes{where} ORDER BY change"  # noqa: S608
+        found = self._keep(
+            (sql, *values),
+            lambda: tuple(decode.change(row) for row in self._all(sql, *values)),
         )
-        found = (decode.change(row) for row in rows)
         return tuple(c for c in found if statuses is None or c.status in statuses)
 
     def bind(

@@ -154,6 +154,11 @@ class OwnedBook(Database):
         """Return the sequence up to which the strategy has heard everything."""
         return self._number("delivered") or 0
 
+    def adopted(self, symbol: str) -> int:
+        """Return how many shares of the account were taken over so far."""
+        row = self._one("SELECT quantity FROM adopted WHERE symbol = ?", symbol)
+        return 0 if row is None else int(row[0])
+
     def adopt(self, symbol: str, quantity: int, average: float) -> int:
         """Make `quantity` shares of the account kisbt's own, in total.
 

@@ -17,10 +17,12 @@ from kisbt.app.state import journal_path
 from kisbt.emulator.runner import Emulator
 from kisbt.errors import InputError, SafetyRefused
 from kisbt.krx.calendar import default_calendar
+from kisbt.model.order import OrderKind, OrderType, Side
 from kisbt.orders.halt import HaltLatch
 from kisbt.orders.journal import Journal
 from kisbt.orders.journalfile import Access as JournalAccess
 from kisbt.orders.lifecycle import Status
+from kisbt.orders.records import OrderPlan
 from tests.helpers.emulator import SYMBOL, TEN, stepped
 
 pytestmark = pytest.mark.e2e
@@ -167,3 +169,33 @@ def test_record_of_calibration_that_is_none_is_not_believed(tmp_path: Path) -> N
     path.chmod(0o600)
     with pytest.raises(StorageError, match="remove it"):
         read_calibration(tmp_path)
+
+
+def test_calibration_sends_no_order_a_strategy_left_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with bed(tmp_path, monkeypatch) as one:
+        now = one.work.clock.now()
+        with Journal(journal_path(one.access.state), clock=one.work.clock) as journal:
+            ref = journal.add_order(
+                OrderPlan(
+                    number=1,
+                    symbol=SYMBOL,
+                    side=Side.BUY,
+                    quantity=7,
+                    order_type=OrderType.MARKET,
+                    limit_price=None,
+                    session=now.date(),
+                    bar=now,
+                ),
+                kind=OrderKind.MARKET,
+                held=True,
+            )
+        trial = one.work.plan(SYMBOL)
+        with pytest.raises(SafetyRefused, match="kisbt cancel"):
+            one.work.run(trial, trial.phrase)
+        assert one.orders() == []
+        with Journal(
+            journal_path(one.access.state), access=JournalAccess.READ
+        ) as journal:
+            assert journal.order(ref).status is Status.HELD

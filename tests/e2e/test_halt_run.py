@@ -16,6 +16,7 @@ from kisbt.emulator.runner import Emulator, write_ready_file
 from kisbt.orders.halt import HaltLatch
 from kisbt.orders.journal import Journal
 from kisbt.orders.journalfile import Access
+from kisbt.orders.watch import STALE_S
 from tests.helpers.emulator import stepped
 from tests.helpers.haltbed import wait_for
 
@@ -34,8 +35,15 @@ class Patient(bt.Strategy):
 '''
 
 
-def write_project(folder: Path) -> Path:
-    (folder / "patient.py").write_text(STRATEGY, "utf-8")
+HANGS = """
+        self.calls = getattr(self, "calls", 0) + 1
+        while self.calls == 3:
+            pass
+"""
+
+
+def write_project(folder: Path, strategy: str = STRATEGY) -> Path:
+    (folder / "patient.py").write_text(strategy, "utf-8")
     path = folder / "config.yaml"
     values: dict[str, Any] = {
         "mode": "paper",
@@ -113,3 +121,50 @@ def test_halt_and_stop_of_a_healthy_run(
         path = journal_path(Path(instance.state))
         with Journal(path, access=Access.READ) as journal:
             assert journal.open_orders() == ()
+
+
+@pytest.mark.timeout(180)
+def test_row_103_a_strategy_that_never_returns_is_halted_by_the_watchdog(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KISBT_STATE", str(tmp_path / "state"))
+    settings = stepped(step=False, speed=30.0, environment="mock", virtual_limits=True)
+    with Emulator(settings) as emulator:
+        ready = tmp_path / "ready.json"
+        write_ready_file(ready, emulator.ready)
+        path = write_project(tmp_path, STRATEGY.rstrip() + HANGS)
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "kisbt", "--lang", "en", "run", str(path)),
+                *("--emulator", str(ready), "--out", str(tmp_path / "run")),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        watchdog: subprocess.Popen[bytes] | None = None
+        try:
+
+            def working() -> int:
+                rows = emulator.state()["mock"]["orders"]
+                return sum(row["open"] > 0 for row in rows)
+
+            wait_for(lambda: working() > 1, 60)
+            (instance,) = running()
+            # As a run with KIS starts it; on an emulator it is not started.
+            watchdog = subprocess.Popen(
+                [sys.executable, "-m", "kisbt.app.watchdog", str(process.pid)],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            latch = HaltLatch(Path(instance.state))
+            wait_for(latch.is_raised, STALE_S + 20.0)  # it is not hung at once
+            wait_for(lambda: working() == 0, 20)
+            halted = latch.raised()
+            assert halted is not None
+            assert halted.by == "watchdog"
+            assert process.poll() is None  # it hangs, and trades no more
+        finally:
+            for started in (watchdog, process):
+                if started is not None:
+                    started.kill()
+                    started.wait(30)

@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ from kisbt.app.calibration import Calibration, write_calibration
 from kisbt.app.connect import Access, key_store
 from kisbt.app.state import profile_folder
 from kisbt.cli.main import run
-from kisbt.clock import SystemClock
+from kisbt.clock import KST, SystemClock
 from kisbt.config import load_config
 from kisbt.emulator.runner import Emulator, write_ready_file
 from kisbt.errors import ConfigError
 from kisbt.kis.keys import KisKeys, Secret, parse_account
 from kisbt.kis.servers import Server, emulator_server, kis_server
+from kisbt.krx.calendar import LAST_DAY
 from kisbt.model.account import Environment
 from kisbt.orders.halt import HaltLatch
 from tests.helpers.emulator import stepped
@@ -401,6 +402,21 @@ def test_no_environment_variable_arms(
     path = run_unarmed(tmp_path)
     code, _said = refused(capsys, "run", str(path), "--out", str(tmp_path / "run"))
     assert code == 3
+
+
+def test_live_beyond_the_calendar_reaches_nobody(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    later = datetime.combine(
+        LAST_DAY + timedelta(days=1), datetime.min.time(), tzinfo=KST
+    )
+    monkeypatch.setattr(SystemClock, "now", lambda _clock: later)
+    path = write_config(tmp_path)
+    armed(path)
+    code, said = refused(capsys, "run", str(path), "--out", str(tmp_path / "run"))
+    assert (code in (2, 3), "calendar" in said) == (True, True), said
 
 
 # The account.

@@ -6,13 +6,16 @@ nothing booked twice.
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
 from kisbt.app import gate
+from kisbt.app.parity import check_parity
 from kisbt.app.venue import Mode
 from kisbt.errors import ConfigError, SafetyRefused
 from kisbt.krx.calendar import KST
+from strategies.ma_rsi_bollinger import MaRsiBollinger
 from tests.helpers.runs import Market, market, minute_config
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
@@ -37,11 +40,14 @@ ROWS = {
     "45 every fill frame missing": "ws(mute, tr=notice, count=999)",
     "46 every frame three times": "ws(dup, 3, tr=notice, count=999)",
     "48 frames out of order": "ws(reorder, tr=notice, count=999)",
+    "49 fills before the answers": "accept_then(delay, 0.2, count=99)",
     "51 notices wider than known": "ws(notice_width, 1, tr=notice, count=999)",
     "52 several records in a frame": "ws(multi, 3, tr=trade, count=30)",
     "53 a key that does not fit": "ws(bad_key, tr=notice)",
     "54 broken frames": "ws(corrupt, tr=trade, nth=40, count=20)",
+    "56 no signs of life": "ws(no_ping, count=99)",
     "60 dropped again and again": "ws(drop, tr=trade, nth=300, count=2)",
+    "61 more trades than can be read": "ws(flood, 5000, tr=trade, nth=50)",
     "63 trades missing": "ws(mute, tr=trade, nth=60, count=8)",
 }
 
@@ -54,6 +60,17 @@ def test_row(fault: str, tmp_path: Path) -> None:
         assert finished.exit_state == "done"
         assert finished.result.fills
         assert there.untrue(ended=False) == []
+
+
+def test_row_47_equal_partial_fills_in_a_second_are_all_booked(tmp_path: Path) -> None:
+    with market(tmp_path, start=LATE) as there:
+        there.emulator.fault("ex(partial, 1, 1, count=9)")
+        finished = there.run()
+        assert there.untrue(ended=False) == []
+    order = finished.result.fills[0].order_ref
+    parts = [f for f in finished.result.fills if f.order_ref == order]
+    # One share and one share again: a query in between tells them as one or as two.
+    assert [part.quantity for part in parts[:-1]] in ([2], [1, 1])
 
 
 def test_row_50_an_acknowledgement_is_no_fill(tmp_path: Path) -> None:
@@ -110,3 +127,85 @@ def test_row_44_on_the_real_server_as_well(tmp_path: Path) -> None:
         finished = there.run(mode=Mode.REHEARSAL)
         assert finished.exit_state == "done"
         assert there.untrue(Mode.REHEARSAL, ended=False) == []
+
+
+def _told(folder: Path, fault: str) -> tuple[Any, ...]:
+    """Return what a run over a fault saw and did, and the incidents of it."""
+    with market(folder, start=LATE) as there:
+        if fault:
+            there.emulator.fault(fault)
+        finished = there.run()
+        assert there.untrue(ended=False) == []
+    result = finished.result
+    seen = {
+        path.name: path.read_text("utf-8")
+        for path in sorted((finished.folder / "candles" / "1m").glob("*.csv"))
+    }
+    fills = [(f.bar, f.symbol, f.side, f.quantity, f.price) for f in result.fills]
+    orders = [(o.created, o.symbol, o.quantity, o.state) for o in result.orders]
+    breaks = [i for i in result.run["incidents"] if i["kind"] == "disconnect"]
+    assert result.run["held_bars"] == []
+    return (seen, fills, orders, result.equity.equity.tolist()), breaks
+
+
+@pytest.mark.parametrize(
+    ("fault", "count"),
+    [
+        pytest.param("ws(drop, tr=trade, nth=300)", 1, id="once"),
+        pytest.param("ws(drop, tr=notice, nth=1)", 1, id="on a notice"),
+        pytest.param("ws(drop, tr=trade, nth=100, count=2)", 2, id="twice"),
+        pytest.param(
+            "ws(half_open, tr=trade, nth=300)", 1, id="silent", marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_what_a_broken_stream_kept_back_comes_from_the_chart_in_time(
+    fault: str, count: int, tmp_path: Path
+) -> None:
+    (tmp_path / "quiet").mkdir()
+    (tmp_path / "broken").mkdir()
+    quiet, none = _told(tmp_path / "quiet", "")
+    broken, breaks = _told(tmp_path / "broken", fault)
+    assert broken == quiet
+    assert quiet[1]
+    assert none == []
+    assert len(breaks) == count
+
+
+def test_a_run_with_a_broken_stream_is_the_same_as_its_backtest(tmp_path: Path) -> None:
+    with market(tmp_path, start=LATE) as there:
+        there.emulator.fault("ws(drop, tr=trade, nth=300)")
+        finished = there.run()
+    assert check_parity(finished.folder).parity.same
+
+
+class Listening(MaRsiBollinger):
+    """Notes what is said of its first feed, and when it is called."""
+
+    told: ClassVar[list[tuple[str, int]]] = []
+
+    def notify_data(self, data: Any, status: int, *_args: Any, **_more: Any) -> None:
+        if data is self.data:
+            self.told.append((data._getstatusname(status), len(data)))
+
+    def next(self) -> None:
+        if not self.told or self.told[-1][0] != "called":
+            self.told.append(("called", len(self.data)))
+        super().next()
+
+
+def test_feeds_are_told_live_before_the_strategy_is_called(tmp_path: Path) -> None:
+    Listening.told.clear()
+    with market(tmp_path) as there:
+        there.emulator.fault("ws(drop, tr=trade, nth=300)")
+        there.run(minute_config(paper__sessions=1), strategy=Listening, once=True)
+    words = [word for word, _length in Listening.told]
+    assert words == [
+        "DELAYED",
+        "LIVE",
+        "called",
+        "CONNBROKEN",
+        "LIVE",
+        "called",
+        "DISCONNECTED",
+    ]

@@ -92,7 +92,9 @@ def rule_of(found: Proposal, moment: LiveFacts, limits: GuardLimits = ALL) -> st
     return ""
 
 
-SAME = SentOrder(symbol=SYMBOL, side=Side.BUY, quantity=10, price=50_000, at_s=997.0)
+SAME = SentOrder(
+    ref=2, symbol=SYMBOL, side=Side.BUY, quantity=10, price=50_000, at_s=997.0
+)
 
 REFUSED: dict[str, tuple[Proposal, LiveFacts]] = {
     "halt": (proposal(), facts(halted="by hand")),
@@ -316,3 +318,24 @@ def test_mistake_in_kisbt_is_not_an_answer() -> None:
     sender = OrderSender(Refusing(TypeError("x")), guard)
     with pytest.raises(TypeError):
         sender.send(guard.permit(proposal(), facts()))
+
+
+def test_the_retry_of_an_order_is_no_second_one() -> None:
+    own = replace(SAME, ref=1)
+    assert rule_of(proposal(), facts(sent=[own])) == ""
+
+
+def test_the_smaller_of_two_caps_counts() -> None:
+    moment = facts(order_cap=400_000)
+    assert rule_of(proposal(value=400_001.0), moment, GuardLimits()) == "order_cap"
+    assert rule_of(proposal(value=400_000.0), moment, GuardLimits()) == ""
+    limits = GuardLimits(order_cap=300_000)
+    assert rule_of(proposal(value=300_001.0), moment, limits) == "order_cap"
+
+
+def test_an_order_of_unknown_worth_is_not_under_the_cap() -> None:
+    moment = facts(order_cap=400_000)
+    assert rule_of(proposal(value=0.0), moment, GuardLimits()) == "order_cap"
+    canary = GuardLimits(canary_won=50_000)
+    found = proposal(value=0.0)
+    assert rule_of(found, facts(canary_done=False), canary) == "canary"

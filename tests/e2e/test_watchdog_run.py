@@ -1,0 +1,90 @@
+"""A whole run that is killed: its watchdog halts the account and cancels its orders."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kisbt.app.instances import running
+from kisbt.app.state import journal_path
+from kisbt.emulator.runner import Emulator, write_ready_file
+from kisbt.orders.halt import HaltLatch
+from kisbt.orders.journal import Journal
+from kisbt.orders.journalfile import Access
+from tests.e2e.test_halt_run import write_project
+from tests.helpers.emulator import stepped
+from tests.helpers.haltbed import wait_for
+from tests.helpers.runs import ROOT
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.timeout(150),
+    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kill -9 is of POSIX"),
+]
+
+RUN = """
+import sys
+from pathlib import Path
+from kisbt.app.live import LiveOptions, run_live
+from kisbt.app.venue import Mode
+from kisbt.config.load import load_config
+run_live(
+    load_config(sys.argv[1]),
+    Mode.PAPER,
+    LiveOptions(
+        ready_file=Path(sys.argv[2]),
+        out=Path(sys.argv[3]),
+        watchdog=True,
+        stale_s=4.0,
+    ),
+)
+"""
+
+
+def test_row_96_the_watchdog_of_a_killed_run_halts_and_cancels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KISBT_STATE", str(tmp_path / "state"))
+    settings = stepped(
+        step=False, speed=30.0, environment="mock", virtual_limits=True, limits=True
+    )
+    with Emulator(settings) as emulator:
+        ready = tmp_path / "ready.json"
+        write_ready_file(ready, emulator.ready)
+        config = write_project(tmp_path)
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-c", RUN),
+                *(str(config), str(ready), str(tmp_path / "run")),
+            ],
+            cwd=ROOT,
+            env={**os.environ},
+        )
+
+        def working() -> list[dict[str, Any]]:
+            rows = emulator.state()["mock"]["orders"]
+            return [row for row in rows if row["open"] > 0]
+
+        try:
+            wait_for(lambda: bool(working()), 60)
+            (instance,) = running()
+        finally:
+            process.kill()
+            process.wait(20)
+        state = Path(instance.state)
+        assert not HaltLatch(state).is_raised()
+        wait_for(lambda: HaltLatch(state).is_raised(), 30)
+        wait_for(lambda: not working(), 30)
+        halted = HaltLatch(state).raised()
+        assert halted is not None
+        assert halted.by == "watchdog"
+        assert "died" in halted.reason
+        log = state / "logs" / "watchdog.log"
+        wait_for(lambda: "nothing left to watch" in log.read_text("utf-8"), 30)
+        with Journal(journal_path(state), access=Access.READ) as journal:
+            assert journal.unclean

@@ -1,0 +1,143 @@
+"""What a run must say before it trades, and how it ends when it is stuck."""
+
+import os
+import shutil
+import signal
+import threading
+from datetime import date, datetime
+from pathlib import Path
+
+import backtrader as bt
+import pytest
+
+from kisbt.app import loops
+from kisbt.app.history import plan_live
+from kisbt.app.live import LiveOptions, run_live
+from kisbt.app.session import LiveSession
+from kisbt.app.venue import Mode
+from kisbt.candles.store import CandleStore
+from kisbt.orders.desk import OrderDesk
+from strategies.ma_rsi_bollinger import MaRsiBollinger
+from tests.helpers.runs import ROOT, market, minute_config
+
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+
+LATE = datetime(2025, 12, 30, 14, 50)
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KISBT_STATE", str(tmp_path / "state"))
+
+
+def test_a_hole_between_history_and_the_first_session_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    (folder / "1m").mkdir(parents=True)
+    shutil.copy(ROOT / "data" / "symbols.csv", folder)
+    for symbol in ("990001", "990002"):
+        lines = (ROOT / "data" / "1m" / f"{symbol}.csv").read_text("utf-8").splitlines()
+        if symbol == "990002":
+            lines = [row for row in lines if row[:10] != "2025-12-29"]
+        path = folder / "1m" / f"{symbol}.csv"
+        path.write_text("\n".join(lines) + "\n", "utf-8")
+    config = minute_config(universe__symbols=["990001", "990002"], data__warmup=600)
+    session = date(2025, 12, 30)
+    found = plan_live(config, CandleStore(folder), session).warnings
+    (told,) = [text for text in found if "end before" in text]
+    assert "990002 (2025-12-26, 1 sessions)" in told
+    assert "990001" not in told
+    whole = plan_live(config, CandleStore(ROOT / "data"), session)
+    assert not [text for text in whole.warnings if "end before" in text]
+
+
+def test_own_shares_outside_the_universe_are_named(tmp_path: Path) -> None:
+    said: list[str] = []
+    with market(tmp_path) as there:
+        first = there.run(minute_config(paper__sessions=1), once=True)
+        (held,) = first.result.open_positions
+        others = [f"99000{n}" for n in range(1, 6) if f"99000{n}" != held.symbol]
+        there.run(
+            minute_config(paper__sessions=1, universe__symbols=others),
+            once=True,
+            say=said.append,
+        )
+        assert there.untrue(ended=False) == []
+    (line,) = [text for text in said if "outside the universe" in text]
+    assert f"{held.symbol} {held.quantity:,} shares" in line
+
+
+def test_a_market_in_its_own_time_says_how_long_a_session_takes() -> None:
+    said: list[str] = []
+    config = minute_config(
+        paper__speed=600, paper__from=LATE, paper__step=False, paper__sessions=1
+    )
+    run_live(
+        config, Mode.PAPER, LiveOptions(once=True, with_report=False), say=said.append
+    )
+    (line,) = [text for text in said if "takes about" in text]
+    assert "speed 600" in line
+    assert "0.1 minutes" in line  # 14:50 to 16:10
+    assert "--step" in line
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals to send to oneself")
+def test_a_strategy_that_never_returns_ends_at_the_third_ctrl_c(
+    tmp_path: Path,
+) -> None:
+    class Stuck(MaRsiBollinger):
+        def next(self) -> None:
+            while True:
+                os.kill(os.getpid(), signal.SIGINT)
+                threading.Event().wait(0.01)
+
+    with market(tmp_path) as there:
+        with pytest.raises(KeyboardInterrupt):
+            there.run(strategy=Stuck)
+        assert there.untrue(ended=False) == []
+
+
+def test_a_trading_loop_that_hangs_keeps_the_desk_to_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    turn, work = LiveSession.turn, OrderDesk.work
+    workers: set[str] = set()
+
+    def hanging(self: LiveSession) -> float:
+        if not self.is_stopping:
+            return turn(self)
+        go_on.wait(60)
+        return 60.0
+
+    def watched(self: OrderDesk) -> float | None:
+        workers.add(threading.current_thread().name)
+        return work(self)
+
+    class Interrupted(MaRsiBollinger):
+        def next(self) -> None:
+            self.buy(
+                data=self.data,
+                size=1,
+                exectype=bt.Order.Limit,
+                price=self.data.close[0] * 0.9,
+            )
+            os.kill(os.getpid(), signal.SIGTERM)
+            self.env.runstop()
+
+    monkeypatch.setattr(LiveSession, "turn", hanging)
+    monkeypatch.setattr(OrderDesk, "work", watched)
+    monkeypatch.setattr(loops, "_JOIN_S", 0.5)
+    said: list[str] = []
+    config = minute_config(paper__speed=60, paper__from=LATE, paper__step=False)
+    try:
+        run_live(
+            config,
+            Mode.PAPER,
+            LiveOptions(out=tmp_path / "run", with_report=False),
+            say=said.append,
+            strategy=Interrupted,
+        )
+    finally:
+        go_on.set()
+    assert any("still waits for the server" in text for text in said)
+    assert workers == {"kisbt-trading"}
