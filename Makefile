@@ -12,6 +12,7 @@ WORKERS ?= 2
 help:
 	@echo "make demo      backtest of the bundled sample, with its report"
 	@echo "make test      every check: ruff, mypy, import-linter, pytest, no key leaked"
+	@echo "make test-long the full size of the long checks: kills, restarts, exact parity"
 	@echo "make bench     speed and memory budgets"
 	@echo "make bench-cpp the fast engine against the one in C++, in .venv-cpp"
 	@echo "make chaos     orders under random faults and kill -9, 10,000 for each of 100 seeds"
@@ -43,10 +44,13 @@ lint: $(TEST_STAMP)
 # Everything the tests log, print, raise and write is then searched for their keys.
 test: lint
 	traces=$$(mktemp -d) && \
-	KISBT_TRACES=$$traces $(BIN)/pytest -n $(WORKERS) -m "not bench" \
+	KISBT_TRACES=$$traces $(BIN)/pytest -n $(WORKERS) -m "not bench and not long" \
 		--basetemp=$$traces/tmp && \
 	$(BIN)/python -m tests.helpers.canary $$traces && \
 	rm -rf $$traces
+
+test-long: $(TEST_STAMP)
+	$(BIN)/pytest -m long
 
 bench: $(TEST_STAMP)
 	$(BIN)/pytest tests/bench -m bench -s
@@ -76,6 +80,7 @@ messages: $(TEST_STAMP)
 	@mkdir -p build
 	$(BIN)/pybabel -q extract --mapping-file=babel.cfg --add-location=file --sort-by-file \
 		--project=kisbt --output-file=build/kisbt.pot kisbt
+	$(BIN)/python -c "import pathlib, re; p = pathlib.Path('build/kisbt.pot'); t = p.read_text('utf-8'); p.write_text(re.sub(r', python-format', '', re.sub(r'(?m)^#, python-format\n', '', t)), 'utf-8')"  # no text is %-formatted
 	$(BIN)/pybabel -q update --domain=kisbt --input-file=build/kisbt.pot \
 		--output-dir=kisbt/locale --width=88 --no-fuzzy-matching --ignore-obsolete \
 		--ignore-pot-creation-date

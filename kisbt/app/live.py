@@ -267,8 +267,6 @@ class _Run:
                     server=venue.access.server.name,
                 )
             )
-            for text in plan.warnings:
-                self._say(_("warning: {text}").format(text=text))
             if venue.is_emulator and not venue.step and venue.speed > 0:
                 self._say(_pace(venue, plan))
             journal = stack.enter_context(
@@ -279,6 +277,9 @@ class _Run:
                 )
             )
             journal.reserve()
+            plan = self._topped_up(plan, journal)
+            for text in plan.warnings:
+                self._say(_("warning: {text}").format(text=text))
             messenger = Messenger(self._config.notify.urls)
             messenger.start()
             stack.callback(messenger.close)
@@ -318,12 +319,6 @@ class _Run:
             venue.clock.now(), venue.calendar, daily=config.bars.length.is_daily
         )
         plan = plan_live(config, store, session, strategy=self._strategy)
-        if not venue.is_emulator:
-            # Not of an emulator's candles: the store it replays has them already.
-            topped = top_up(plan, venue, say=self._say)
-            plan = plan_live(config, store, session, strategy=self._strategy)
-            plan.warnings.extend(after_top_up(plan, venue, topped))
-            self._rebased = topped.rebased
         many = len(plan.symbols) > MOST_TRADES
         intraday = not config.bars.length.is_daily
         if many and intraday and venue.environment is Environment.MOCK:
@@ -335,6 +330,34 @@ class _Run:
                 path="universe.symbols",
             )
         return plan
+
+    def _topped_up(self, plan: LivePlan, journal: Journal) -> LivePlan:
+        """Return the plan with history up to yesterday.
+
+        Not on an emulator: the store it replays has it already. Nor before a start
+        that the gate is going to refuse: that one reaches nobody.
+
+        Raises:
+            KisError: the broker cannot be reached or refuses the keys.
+            StorageError: the store cannot be written.
+        """
+        if self._venue.is_emulator or not self._may_start(plan, journal):
+            return plan
+        topped = top_up(plan, self._venue, say=self._say)
+        self._rebased = topped.rebased
+        found = plan_live(
+            self._config, plan.store, plan.session, strategy=self._strategy
+        )
+        found.warnings.extend(after_top_up(found, self._venue, topped))
+        return found
+
+    def _may_start(self, plan: LivePlan, journal: Journal) -> bool:
+        """Return whether nothing on this machine forbids the run."""
+        if HaltLatch(self._venue.state).is_raised():
+            return False
+        return not self._disarmed(plan, {"session": True})() or bool(
+            journal.positions()
+        )
 
     def _pinger(self, stack: ExitStack) -> Pinger | None:
         url = self._config.notify.heartbeat_url
@@ -497,7 +520,8 @@ class _Run:
         wanted = self._config.live.adopt
         if not wanted or self._venue.mode is Mode.PAPER:
             return
-        if self._disarmed(plan, {"session": True})():
+        disarmed = self._disarmed(plan, {"session": True})()
+        if disarmed or not self._may_start(plan, journal):
             return  # the gate says why
         for line in adopt(journal, wanted, self._venue.client.fetch_balance()):
             self._say(line)

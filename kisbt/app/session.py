@@ -220,6 +220,7 @@ class LiveSession:
         self._fill_since: datetime | None = None
         self._fill_until: datetime | None = None
         self._unfilled = False
+        self._chart_by = self._clock.now()
         self._mended = False
         self._deaf_at_close: date | None = None
         self._sound_at = self._ticked_at = self._clock.now()
@@ -513,6 +514,7 @@ class LiveSession:
         self._builder.mark_gap(opens, now)
         self._fill_since, self._fill_until = opens, now
         self._unfilled, self._mended = True, False
+        self._wait_for_chart_from(now)
         # Nothing is decided before these minutes are known: they are waited for.
         self._take_gap(self.day, self._fill_until, now, self._ask_gap(opens, now))
         if self._unfilled:
@@ -630,15 +632,17 @@ class LiveSession:
             return False
         if self._down_since is not None and self._deaf_at_close != self.day:
             return True
-        waited = timedelta(seconds=_CHART_WAIT_S)
+        if now >= self._chart_by:
+            return False
         if self._unfilled:
-            until = self._fill_until
-            return until is not None and now < until + waited
+            return True
         # The minute under way when it came back is asked for as well.
         since, coming = self._fill_since, self._builder.next_end()
-        if since is None or coming is None or coming <= since:
-            return False
-        return now < since + _MINUTE + waited
+        return since is not None and coming is not None and coming > since
+
+    def _wait_for_chart_from(self, moment: datetime) -> None:
+        """Hold bars back from a moment on, but not for ever."""
+        self._chart_by = moment + timedelta(seconds=_CHART_WAIT_S)
 
     def _owes_bars(self, now: datetime) -> bool:
         """Return whether candles of the session are still to be published."""
@@ -673,6 +677,7 @@ class LiveSession:
         self._fill_since = min(missed, self._fill_since or missed)
         self._fill_until = self._retry_at = now
         self._unfilled = True
+        self._wait_for_chart_from(now)
 
     def _is_stale(self, end: datetime, now: datetime) -> bool:
         """Return whether a bar comes so late that the next one is out already.
@@ -741,6 +746,7 @@ class LiveSession:
             if not self._unfilled:
                 # Of the minute under way when it came back: of some symbols only.
                 self._unfilled, self._fill_until = True, now
+                self._wait_for_chart_from(self._clock.now())
             self._retry_at = now + timedelta(seconds=_RETRY_S)
             return
         log.info("gap filled, until %s", now)
@@ -753,6 +759,7 @@ class LiveSession:
             return
         self._fill_since = end - _MINUTE
         self._retry_at = end + timedelta(seconds=min(1.0, self.plan.grace_s))
+        self._wait_for_chart_from(max(self._retry_at, self._clock.now()))
 
     def _recheck(self, now: datetime) -> None:
         """Compare the candles of one symbol with the broker's chart, in turn."""

@@ -20,7 +20,7 @@ from kisbt.orders.watch import STALE_S
 from tests.helpers.emulator import stepped
 from tests.helpers.haltbed import wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 ROOT = Path(__file__).parents[2]
 STRATEGY = '''

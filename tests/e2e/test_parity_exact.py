@@ -158,7 +158,7 @@ def test_a_missing_guard_is_noticed(
 # Whole stores; see CONTRIBUTING.md for how to run them.
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("mode", BOTH)
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -171,7 +171,7 @@ def _dotted(values: Mapping[str, object]) -> dict[str, object]:
     return {name.replace(".", "__"): value for name, value in values.items()}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("mode", BOTH)
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -185,7 +185,7 @@ def test_real_minutes_of_every_symbol(
     assert _compare(config, mode, tmp_path / "run", least=100) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("mode", BOTH)
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -225,7 +225,7 @@ def _from_first(config: Config, store: CandleStore, symbols: list[str]) -> Confi
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif(
     os.environ.get("KISBT_LONG", "") != "1", reason="half an hour: set KISBT_LONG=1"

@@ -166,7 +166,7 @@ def test_what_kis_refuses_is_named_in_its_words(stage: Callable[..., Stage]) -> 
     assert checked.parity.explained
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_the_exchange_refuses_later_is_named(stage: Callable[..., Stage]) -> None:
     scene = stage()
     scene.emulator.fault("ex(reject, tr=order, nth=2)")
@@ -184,7 +184,7 @@ def test_more_slippage_is_named_with_its_won(stage: Callable[..., Stage]) -> Non
     assert adds_up(checked)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_thinner_market_is_named(stage: Callable[..., Stage]) -> None:
     # Ten shares are asked for; this share of a minute's volume gives fewer.
     checked = check_parity(stage(volume_share=0.0015).run())
@@ -204,7 +204,7 @@ def test_an_order_cancelled_by_hand_is_named(stage: Callable[..., Stage]) -> Non
     assert difference.cost == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_order_of_another_program_is_an_incident(
     stage: Callable[..., Stage],
 ) -> None:
@@ -254,7 +254,7 @@ def test_late_and_revised_candles_cost_what_they_cost(
     assert adds_up(checked)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_restart_goes_on_and_is_the_same(stage: Callable[..., Stage]) -> None:
     def stop(_emulator: Emulator, _strategy: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
@@ -325,7 +325,7 @@ def test_a_run_that_lies_is_found_out(stage: Callable[..., Stage]) -> None:
     assert command(["parity", str(copy), "--lang", "en"]) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_page_tells_both_languages(
     stage: Callable[..., Stage], tmp_path: Path
 ) -> None:

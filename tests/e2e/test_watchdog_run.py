@@ -22,7 +22,7 @@ from tests.helpers.runs import ROOT
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.timeout(150),
     pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kill -9 is of POSIX"),
 ]
@@ -46,7 +46,7 @@ run_live(
 """
 
 
-def test_row_96_the_watchdog_of_a_killed_run_halts_and_cancels(
+def test_the_watchdog_of_a_killed_run_halts_and_cancels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KISBT_STATE", str(tmp_path / "state"))

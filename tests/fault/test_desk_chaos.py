@@ -20,7 +20,7 @@ def test_random_faults_and_deaths_leave_equal_books(seed: int, tmp_path: Path) -
     assert outcome.at_broker >= 20
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("seed", range(5))
 def test_thousand_orders_with_random_faults_and_deaths(

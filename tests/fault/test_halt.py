@@ -162,7 +162,7 @@ def first_cancel_after(bed: Bed, opened_s: float, *, refused: bool) -> float:
 @pytest.mark.parametrize(
     "state",
     [
-        pytest.param(name, marks=() if name == "hung" else pytest.mark.slow)
+        pytest.param(name, marks=() if name == "hung" else pytest.mark.long)
         for name in STATES
     ],
 )
@@ -185,7 +185,7 @@ def test_halt_cancels_at_once_and_until_nothing_is_open(
         assert not bed.journal.orders(statuses=frozenset({Status.HELD}))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("door", DOORS)
 def test_halt_twice_is_a_halt(tmp_path: Path, door: str) -> None:
     with hung_run(tmp_path) as bed:

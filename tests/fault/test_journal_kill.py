@@ -58,7 +58,7 @@ def test_a_kill_at_any_commit_loses_and_doubles_nothing(
     assert faults(folder) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("mark", MARKS)
 def test_fifty_kills_at_each_commit(tmp_path: Path, mark: str) -> None:
@@ -73,7 +73,7 @@ def test_fifty_kills_at_each_commit(tmp_path: Path, mark: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "seed", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 20))]
+    "seed", [1, *(pytest.param(n, marks=pytest.mark.long) for n in range(2, 20))]
 )
 def test_kills_during_recovery_lose_and_double_nothing(
     tmp_path: Path, seed: int

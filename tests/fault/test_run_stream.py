@@ -155,7 +155,7 @@ def _told(folder: Path, fault: str) -> tuple[Any, ...]:
         pytest.param("ws(drop, tr=notice, nth=1)", 1, id="on a notice"),
         pytest.param("ws(drop, tr=trade, nth=100, count=2)", 2, id="twice"),
         pytest.param(
-            "ws(half_open, tr=trade, nth=300)", 1, id="silent", marks=pytest.mark.slow
+            "ws(half_open, tr=trade, nth=300)", 1, id="silent", marks=pytest.mark.long
         ),
     ],
 )

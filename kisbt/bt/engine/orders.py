@@ -32,8 +32,24 @@ _SIMPLE_TYPES = frozenset(
 _DAY_END = time(23, 59, 59, 999_990)
 
 
+# What a market order has when it is made; None where every order has its own.
+_MARKET: dict[str, Any] = {
+    **ORDER_DEFAULTS,
+    **dict.fromkeys(("params", "p", "ref", "broker", "comminfo", "info")),
+    "exectype": Order.Market,
+    "triggered": False,
+    "_active": True,
+    "status": Order.Created,
+    "_plimit": None,
+    "created": None,
+    "_limitoffset": 0.0,
+    "executed": None,
+    "position": 0,
+    "dteos": None,
+}
 # What `OrderData` has when nothing is said.
 _DATA: dict[str, Any] = {
+    "exbits": None,
     "pclose": 0.0,
     "p1": 0,
     "p2": 0,
@@ -104,54 +120,28 @@ class OrderMaker:
         if data._tz is not None or ends_at < _DAY_END:
             own = {"owner": owner, "data": data, "size": size, "tradeid": tradeid}
             return kind(**{**ORDER_DEFAULTS, **own, "exectype": exectype})
-        values = {
-            "owner": owner,
-            "data": data,
-            "size": size,
-            "price": None,
-            "pricelimit": None,
-            "exectype": exectype,
-            "valid": None,
-            "tradeid": tradeid,
-            "oco": None,
-            "trailamount": None,
-            "trailpercent": None,
-            "parent": None,
-            "transmit": True,
-            "simulated": False,
-            "histnotify": False,
-        }
+        # Copies of whole dictionaries are quicker than new ones.
+        values = ORDER_DEFAULTS.copy()
+        values["owner"], values["data"], values["size"] = owner, data, size
+        values["tradeid"], values["exectype"] = tradeid, exectype
         params = object.__new__(kind.params)
         params.__dict__ = values
-        order = object.__new__(kind)
         signed = -size if kind is SellOrder else size
         now, close = data.datetime[0], data.close[0]
-        created, executed = _data_of(_DATA.copy()), _data_of(_DATA.copy())
-        created.exbits, executed.exbits = deque(), deque()
-        created.dt, created.size = now, signed
-        created.price = created.pricelimit = created.pclose = close
-        created.trailamount = created.trailpercent = created._plimit = None
-        executed.remsize = signed
-        order.__dict__ = {
-            **values,
-            "exectype": Order.Market,
-            "size": signed,
-            "params": params,
-            "p": params,
-            "ref": next(kind.refbasis),
-            "broker": None,
-            "comminfo": None,
-            "info": AutoOrderedDict(),
-            "triggered": False,
-            "_active": True,
-            "status": Order.Created,
-            "_plimit": None,
-            "created": created,
-            "_limitoffset": 0.0,
-            "executed": executed,
-            "position": 0,
-            "dteos": self._session_end(now, ends_at),
-        }
+        wish, done = _DATA.copy(), _DATA.copy()
+        wish["exbits"], done["exbits"] = deque(), deque()
+        wish["dt"], wish["size"], done["remsize"] = now, signed, signed
+        wish["price"] = wish["pricelimit"] = wish["pclose"] = close
+        wish["trailamount"] = wish["trailpercent"] = wish["_plimit"] = None
+        held = _MARKET.copy()
+        held["owner"], held["data"], held["size"] = owner, data, signed
+        held["params"] = held["p"] = params
+        held["tradeid"], held["ref"] = tradeid, next(kind.refbasis)
+        held["info"] = AutoOrderedDict()
+        held["created"], held["executed"] = _data_of(wish), _data_of(done)
+        held["dteos"] = self._session_end(now, ends_at)
+        order = object.__new__(kind)
+        order.__dict__ = held
         return order
 
     def _session_end(self, now: float, ends_at: time) -> float:
