@@ -318,17 +318,17 @@ def exposure_lines(config: Config, won_cap: int) -> list[str]:
     """Return what can be lost at most, and under which limits, a line each."""
     risk = config.risk
     lines = [
-        _("one purchase: at most {cap:,} won, and {pct:g} % of equity").format(
+        _("one purchase: at most {cap:,} won, and {pct:g} % (of equity)").format(
             cap=won_cap, pct=risk.max_order_pct or 100.0
         ),
-        _("one symbol: at most {pct:g} % of equity").format(
+        _("one symbol: at most {pct:g} % (of equity)").format(
             pct=risk.max_symbol_pct or 100.0
         ),
         _("all purchases together: at most the capital, {capital:,} won").format(
             capital=config.capital
         ),
         _(
-            "a day's loss of {pct:g} % stops purchases, {twice:g} % halts everything"
+            "a day's loss of {pct:g} %: purchases stop; of {twice:g} %: everything is halted"
         ).format(
             pct=risk.max_daily_loss_pct or 100.0,
             twice=2 * (risk.max_daily_loss_pct or 50.0),

@@ -106,7 +106,7 @@ def _check_section(done: WalkForward, found: ForwardAssessment) -> Section:
             Card(
                 label=_("Probability of overfitting in training"),
                 text=f"{found.mean_overfitting:.1%}",
-                tip=_("Average of the windows (CSCV). Near 0% is good, 50% is blind."),
+                tip=_("Average of the windows (CSCV). Good: near 0%; blind: 50%."),
             )
         )
     if found.entries is not None:

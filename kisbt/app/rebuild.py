@@ -117,7 +117,9 @@ def _fill(journal: Journal, rows: list[BrokerOrder], balance: Balance) -> None:
 
 
 def _note(journal: Journal, aside: Path, clock: Clock) -> None:
-    journal.note(kind="rebuilt", at_day=clock.now().date().isoformat(), aside=aside.name)
+    journal.note(
+        kind="rebuilt", at_day=clock.now().date().isoformat(), aside=aside.name
+    )
 
 
 def _works(row: BrokerOrder) -> bool:

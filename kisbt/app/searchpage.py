@@ -196,7 +196,7 @@ def check_section(found: Assessment) -> Section:
                 tip=_(
                     "How often the best trial of one half of the history is in the "
                     "lower half in the other (CSCV; Bailey, Borwein, López de Prado, "
-                    "Zhu 2015). Near 0% is good, 50% is blind choice."
+                    "Zhu 2015). Good: near 0%; blind choice: 50%."
                 ),
             )
         )
@@ -207,7 +207,7 @@ def check_section(found: Assessment) -> Section:
                 text=f"{found.neighbours.rank:.0%}",
                 tip=_(
                     "Share of all trials that the combinations next to the best one "
-                    "beat or equal. Near 100% is a plateau."
+                    "beat or equal. A plateau is near 100%."
                 ),
             )
         )

@@ -171,7 +171,7 @@ def explain(found: Assessment) -> str:
             _(
                 "When the history is cut into halves in {splits:,} ways, the best of "
                 "one half falls into the lower half of the trials in the other in "
-                "{probability:.0%} of them (50% is what choosing blindly gives)."
+                "{probability:.0%} of them (choosing blindly gives 50%)."
             ).format(
                 splits=len(found.backtests.logits),
                 probability=found.backtests.probability,
@@ -201,7 +201,7 @@ def _deflated_words(found: Deflated) -> str:
         "{trials:,} combinations were tried, worth about {independent:.0f} independent "
         "ones; chance alone would make the best of them show a yearly Sharpe ratio of "
         "about {expected:.2f}. This one has {observed:.2f}; the probability that it is "
-        "more than luck is {probability:.0%} (95% is the usual bar)."
+        "more than luck is {probability:.0%} (the usual bar is 95%)."
     ).format(
         trials=found.trials,
         independent=found.independent,
@@ -250,7 +250,7 @@ def explain_forward(found: ForwardAssessment) -> str:
             _(
                 "The yearly Sharpe ratio of the tests strung together was "
                 "{sharpe:.2f}; it is above zero with a probability of "
-                "{probability:.0%} (95% is the usual bar)."
+                "{probability:.0%} (the usual bar is 95%)."
             ).format(sharpe=found.sharpe, probability=found.probability)
         )
     kept = found.efficiency
@@ -270,8 +270,7 @@ def explain_forward(found: ForwardAssessment) -> str:
         parts.append(
             _(
                 "Inside the training windows the choice was worse than the middle of "
-                "the trials in {probability:.0%} of the splits (50% is what choosing "
-                "blindly gives)."
+                "the trials in {probability:.0%} of the splits (choosing blindly gives 50%)."
             ).format(probability=found.mean_overfitting)
         )
     if len(found.ranks):

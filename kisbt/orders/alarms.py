@@ -24,7 +24,9 @@ def alarm(
 ) -> None:
     """Write a message into journal and log and tell a person."""
     log.log(_LEVELS[urgency], "%s: %s", title, text)
-    desk.journal.note(kind="alarm", ref=ref, urgency=urgency.value, title=title, text=text)
+    desk.journal.note(
+        kind="alarm", ref=ref, urgency=urgency.value, title=title, text=text
+    )
     if desk.notifier is not None:
         desk.notifier.notify(urgency, title, text)
 

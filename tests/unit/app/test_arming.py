@@ -299,6 +299,6 @@ def test_the_exposure_is_told_before_the_phrase() -> None:
     text = "\n".join(exposure_lines(config(), CAP))
     assert "1,000,000 won, and 25 %" in text
     assert "10,000,000 won" in text
-    assert "3 % stops purchases, 6 % halts" in text
+    assert "3 %: purchases stop; of 6 %: everything is halted" in text
     limited = exposure_lines(config(risk={**RISK, "max_open_orders": 3}), CAP)
     assert "3,000,000 won" in limited[-1]

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
 from kisbt.clock import KST
@@ -206,6 +207,17 @@ def test_the_same_run_has_no_difference() -> None:
     assert found.explained
     assert found.orders == found.fills == (1, 1, 1)
     assert found.total_cost == 0
+
+
+def test_a_bar_that_only_filled_a_gap_is_no_difference_of_its_own() -> None:
+    bars = [MADE, NEXT, LATER]
+    times = np.array([bar.replace(tzinfo=None) for bar in bars], "datetime64[s]")
+    backtest = run_of([CASH] * 3, start=CASH, time=times)
+    run = run_of([CASH] * 2, start=CASH, time=times[[0, 2]])
+    assert compared(run, backtest, None, LiveRun(held_bars=(NEXT,))).same
+    assert not compared(run, backtest, None, LiveRun()).same
+    worse = run_of([CASH, CASH - 1], start=CASH, time=times[[0, 2]])
+    assert not compared(worse, backtest, None, LiveRun(held_bars=(NEXT,))).same
 
 
 def test_a_worse_price_inside_the_bar_is_slippage() -> None:
