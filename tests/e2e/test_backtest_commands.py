@@ -337,8 +337,8 @@ def test_a_write_that_fails_leaves_nothing_behind(project: Path) -> None:
     assert not list(project.glob("*.part*"))
 
 
-def test_paper_and_live_are_refused(
+def test_live_needs_more_than_an_option(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["run", "--mode", "paper", "--lang", "en"]) == 2
-    assert "backtest" in capsys.readouterr().err
+    assert run(["run", "--mode", "live", "--lang", "en"]) == 2
+    assert "mode: live written in the file" in capsys.readouterr().err
