@@ -119,6 +119,17 @@ def emulator_access(ready_file: Path, environment: Environment) -> Access:
     return access_of_row(emulator_row(ready_file, environment), ready_file)
 
 
+class ReadyRow(dict[str, Any]):
+    """What an emulator's ready file says; printed, it names its keys only.
+
+    Some of its values open an account, an invented one, and it stands in the
+    variables that a crash report shows.
+    """
+
+    def __repr__(self) -> str:
+        return f"ReadyRow({', '.join(self)})"
+
+
 def access_of_row(row: Mapping[str, Any], path: Path | str) -> Access:
     """Return access to an emulator out of what it says when it is ready.
 
@@ -129,6 +140,7 @@ def access_of_row(row: Mapping[str, Any], path: Path | str) -> Access:
     Raises:
         InputError: something is missing in it.
     """
+    row = ReadyRow(row)
     try:
         environment = Environment(str(row["environment"]))
         keys = KisKeys(
@@ -152,7 +164,7 @@ def access_of_row(row: Mapping[str, Any], path: Path | str) -> Access:
     return Access(keys, emulator_server(environment, rest_url, ws_url), instance)
 
 
-def emulator_row(path: Path, environment: Environment) -> dict[str, Any]:
+def emulator_row(path: Path, environment: Environment) -> ReadyRow:
     """Return what a ready file says of one of the emulator's servers.
 
     Args:
@@ -163,18 +175,18 @@ def emulator_row(path: Path, environment: Environment) -> dict[str, Any]:
         InputError: it is no such file, or that server is not in it.
     """
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"), object_hook=ReadyRow)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             _("{path}: not the ready file of an emulator").format(path=path)
         ) from error
-    if not isinstance(content, dict):
+    if not isinstance(content, ReadyRow):
         raise InputError(
             _("{path}: not the ready file of an emulator").format(path=path)
         )
     part = content.get(environment.value)
-    if isinstance(part, dict):
-        return {**content, **part}
+    if isinstance(part, ReadyRow):
+        return ReadyRow(content | part)
     if content.get("environment", environment.value) != environment.value:
         raise InputError(
             _("{path}: this emulator plays the {found} server, not {wanted}").format(

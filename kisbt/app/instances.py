@@ -9,15 +9,14 @@ when its process ends, however it ends.
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
-from kisbt.app.connect import Access, access_of_row, kis_access
+from kisbt.app.connect import Access, ReadyRow, access_of_row, kis_access
 from kisbt.app.state import state_folder
 from kisbt.errors import InputError, SafetyRefused, StorageError
 from kisbt.kis.private import make_private_folder, read_private, write_private
@@ -51,7 +50,7 @@ class Instance:
     environment: str
     profile: str
     state: str
-    emulator: Mapping[str, Any] | None
+    emulator: ReadyRow | None
     folder: str
     config: str
     strategy: str
@@ -201,7 +200,9 @@ def _read(path: Path) -> Instance | None:
     """Return what a file says; None for one half-made or of another version."""
     try:
         text = read_private(path)
-        return None if text is None else Instance(**json.loads(text))
+        if text is None:
+            return None
+        return Instance(**json.loads(text, object_hook=ReadyRow))
     except (StorageError, ValueError, TypeError):
         return None
 

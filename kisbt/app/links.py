@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import requests
 
-from kisbt.app.connect import Access, access_of_row, emulator_row
+from kisbt.app.connect import Access, ReadyRow, access_of_row, emulator_row
 from kisbt.clock import Clock, EmulatorClock
 from kisbt.emulator.house import Settings
 from kisbt.emulator.runner import Emulator
@@ -32,7 +32,7 @@ class EmulatorLink(Protocol):
     """
 
     access: Access
-    row: Mapping[str, Any]
+    row: ReadyRow
     step: bool
     speed: float
 
@@ -95,7 +95,7 @@ class OwnEmulator:
         self.emulator = Emulator(settings)
         self.emulator.start()
         self._environment = environment.value
-        self.row: Mapping[str, Any] = self.emulator.side(environment.value)
+        self.row = ReadyRow(self.emulator.side(environment.value))
         self.access = access_of_row(self.row, _("the emulator"))
         self.step = settings.step
         self.speed = settings.speed
@@ -158,7 +158,7 @@ class AttachedEmulator:
             KisbtError: the emulator does not answer.
             ConfigError: its limits and its time do not go together.
         """
-        self.row: Mapping[str, Any] = emulator_row(ready_file, environment)
+        self.row = emulator_row(ready_file, environment)
         self.access = access_of_row(self.row, ready_file)
         self._environment = environment.value
         self._path = ready_file

@@ -299,7 +299,7 @@ class _Run:
             environment=venue.environment.value,
             profile=keys.profile,
             state=str(venue.state),
-            emulator=None if venue.link is None else dict(venue.link.row),
+            emulator=None if venue.link is None else venue.link.row,
             folder=str(self._folder().absolute()),
             config="" if config.source is None else str(config.source),
             strategy=self._name,
