@@ -162,3 +162,59 @@ def test_cross_validation_needs_two_trials_that_vary_and_some_sessions() -> None
     flat[0] = rng.normal(size=400)
     assert cross_validate(flat) is None
     assert cross_validate(rng.normal(size=(5, 19))) is None
+
+
+# Of the same returns: Sharpe ratios and probabilities by skfolio 1.12.2, probability of
+# overfitting (8 blocks) by sharpebench 0.28.0.
+OTHERS = [
+    # trials, sessions, edge, PSR above 0.02, best by chance, deflated, overfit
+    (
+        10,
+        400,
+        0.0,
+        0.8219472868152469,
+        0.06338671226955905,
+        0.5227891577361765,
+        46 / 70,
+    ),
+    (
+        30,
+        504,
+        0.03,
+        0.9082218109493383,
+        0.06901437486741323,
+        0.5857636586583875,
+        52 / 70,
+    ),
+    (
+        6,
+        1000,
+        0.08,
+        0.9941369439157575,
+        0.06557151762048875,
+        0.8520136678751506,
+        15 / 70,
+    ),
+]
+
+
+@pytest.mark.parametrize("seed", range(len(OTHERS)))
+def test_other_peoples_programs_find_the_same(seed: int) -> None:
+    trials, sessions, edge, above, chance, deflated, overfit = OTHERS[seed]
+    returns = np.random.default_rng(seed).standard_t(5, (trials, sessions)) * 0.01
+    returns[0] += edge * 0.01
+    ratios = np.array([sharpe(row) for row in returns])
+    best = returns[int(ratios.argmax())]
+    observed, (skew, kurtosis) = float(ratios.max()), moments(best)
+    expected = expected_best_sharpe(float(ratios.var(ddof=1)), trials)
+    found = cross_validate(returns, 8)
+
+    assert found is not None
+    assert probabilistic_sharpe(
+        observed, 0.02, sessions, skew, kurtosis
+    ) == pytest.approx(above, rel=1e-12)
+    assert expected == pytest.approx(chance, rel=1e-12)
+    assert probabilistic_sharpe(
+        observed, expected, sessions, skew, kurtosis
+    ) == pytest.approx(deflated, rel=1e-12)
+    assert found.probability == pytest.approx(overfit, rel=1e-12)
