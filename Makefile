@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-test
-# Two workers at most: each imports pandas and plotly.
-WORKERS ?= 2
+# Three on two cores: a third of the time is waiting. Each imports pandas and plotly.
+WORKERS ?= 3
 
 .PHONY: demo test lint bench bench-cpp chaos test-peers messages clean help
 

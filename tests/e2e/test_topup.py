@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kisbt.app import venue as venue_module
+from kisbt.app import gate, venue as venue_module
 from kisbt.app.connect import access_of_row
 from kisbt.app.history import LivePlan, plan_live
 from kisbt.app.live import LiveOptions, run_live
@@ -295,6 +295,8 @@ def test_a_run_on_the_brokers_server_begins_after_the_close(
     )
     monkeypatch.setattr(venue_module, "kis_access", lambda *_which: venue.access)
     monkeypatch.setattr(venue_module, "SystemClock", lambda: venue.clock)
+    # A call of 25 ms takes 6 s of this market.
+    monkeypatch.setattr(gate, "LARGEST_OFFSET_S", 120.0)
     store = _store(tmp_path / "store", DAILY, "2025-12-15")
     config = configured(
         DAYS_CONFIG,
