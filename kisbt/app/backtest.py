@@ -228,6 +228,7 @@ def build_cerebro(
             instrument=prepared.instruments[symbol],
             interval=config.bars.length,
             adjusted=prepared.adjusted,
+            bases=prepared.bases.get(symbol),
         )
         cerebro.adddata(feed)
         feeds[symbol] = feed

@@ -25,6 +25,7 @@ from kisbt.bt.result import (
     order_rows,
     round_trips,
 )
+from kisbt.candles.bases import write_bases
 from kisbt.candles.columns import CandleColumns
 from kisbt.candles.sample import SAMPLE_SYMBOLS
 from kisbt.candles.store import CandleStore
@@ -289,3 +290,4 @@ def write_candles(plan: LivePlan, record: Record, folder: Path) -> None:
         if len(candles):
             store.write(symbol, interval, candles, adjusted=plan.config.data.adjusted)
     store.add_instruments(plan.instruments.values())
+    write_bases(folder, record.bases)

@@ -11,6 +11,7 @@ from kisbt.app.strategies import (
     load_strategy_class,
     strategy_params,
 )
+from kisbt.candles.bases import SessionBases
 from kisbt.candles.columns import PRICES, CandleColumns, Times
 from kisbt.candles.store import CandleStore
 from kisbt.config.load import resolve_universe
@@ -35,6 +36,7 @@ class Prepared:
         params: the class's defaults and what the configuration changes.
         instruments: those of the universe that have candles, in its order.
         candles: by symbol, warm-up included.
+        bases: base prices by symbol, of minute candles.
         adjusted: whether the candles are the split-adjusted ones, so that prices
             may lie off the grid.
         first: END of the first tradable bar, datetime64[s].
@@ -51,6 +53,7 @@ class Prepared:
     params: Mapping[str, Any]
     instruments: Mapping[str, Instrument]
     candles: Mapping[str, CandleColumns]
+    bases: Mapping[str, SessionBases]
     adjusted: bool
     first: np.datetime64
     last: np.datetime64
@@ -123,6 +126,7 @@ def prepare(
         params={**strategy_params(strategy_class), **config.strategy.params},
         instruments=instruments,
         candles=traded,
+        bases=_bases(config, store, {s: candles[s] for s in traded}),
         adjusted=adjusted,
         first=union[tradable],
         last=union[-1],
@@ -168,6 +172,15 @@ def _read_all(
             )
         )
     return found
+
+
+def _bases(
+    config: Config, store: CandleStore, candles: Mapping[str, CandleColumns]
+) -> dict[str, SessionBases]:
+    """Return what minute candles do not show: the base prices of their sessions."""
+    if config.bars.length.is_daily or config.broker.rules != "krx":
+        return {}
+    return {symbol: store.bases(symbol, item) for symbol, item in candles.items()}
 
 
 def union_of(times: Sequence[Times]) -> Times:

@@ -130,9 +130,14 @@ class Hooks:
 
 @dataclass(slots=True)
 class Record:
-    """What the run saw, for its folder."""
+    """What the run saw, for its folder.
+
+    Attributes:
+        bases: base prices by symbol and session, won.
+    """
 
     candles: dict[str, list[Candle]] = field(default_factory=dict)
+    bases: Mapping[tuple[str, date], float] = field(default_factory=dict)
     candle_events: list[CandleEvent] = field(default_factory=list)
     incidents: list[Incident] = field(default_factory=list)
     sessions: list[date] = field(default_factory=list)
@@ -201,7 +206,7 @@ class LiveSession:
                 the turn that wants it.
         """
         self.plan = plan
-        self.record = Record()
+        self.record = Record(bases={} if builder is None else builder.bases)
         self.stage = Stage.WAITING
         self.day = plan.first
         self._venue = venue

@@ -9,6 +9,7 @@ import backtrader as bt
 import numpy as np
 import numpy.typing as npt
 
+from kisbt.candles.bases import SessionBases
 from kisbt.candles.columns import VALUES, CandleColumns
 from kisbt.model.candle import Interval
 from kisbt.model.instrument import Instrument
@@ -77,12 +78,15 @@ class CandleFeed(bt.feed.DataBase):
         interval: length of a bar; sets timeframe and compression.
         adjusted: whether prices were rescaled for splits, so that they may lie
             off the price grid.
+        bases: `SessionBases`, for minute bars; where None or unknown, the last
+            close of the session before.
     """
 
     params: Any = (
         ("instrument", None),
         ("interval", Interval()),
         ("adjusted", False),
+        ("bases", None),
     )
 
     tick_open = _CurrentValue("open")
@@ -115,12 +119,13 @@ class CandleFeed(bt.feed.DataBase):
         return self.p.instrument or Instrument(symbol=self._name)
 
     def reference_close(self, bar: int) -> float:
-        """Return the last close of the session before that of bar `bar`, won.
+        """Return the base price of the session of bar `bar`, won.
 
-        NaN in the first session. `bar` counts from 0.
+        The last close of the session before, unless another is known; NaN in the
+        first session. `bar` counts from 0.
         """
         if self._reference is None:
-            self._reference = _previous_session_close(self.p.dataname)
+            self._reference = _references(self.p.dataname, self.p.bases)
         return float(self._reference[bar])
 
     def average_volume(self, bar: int, sessions: int) -> float | None:
@@ -185,6 +190,15 @@ def _session_volumes(candles: CandleColumns) -> tuple[Any, Floats]:
     """Return the sessions that have candles, and their volumes."""
     days, where = np.unique(candles.end.astype("datetime64[D]"), return_inverse=True)
     return days, np.bincount(where, weights=candles.volume).astype(np.float64)
+
+
+def _references(candles: CandleColumns, bases: SessionBases | None) -> Floats:
+    """Return for each bar the base price of its session, as far as it is known."""
+    closes = _previous_session_close(candles)
+    if bases is None:
+        return closes
+    known = bases.of_bars(candles.end.astype("datetime64[D]"))
+    return np.where(np.isnan(known), closes, known)
 
 
 def _previous_session_close(candles: CandleColumns) -> Floats:

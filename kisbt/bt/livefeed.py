@@ -127,7 +127,10 @@ class LiveFeed(CandleFeed):
         return True
 
     def _remember(self, candle: Candle) -> None:
-        """Note the close of the session before, which the price limits follow."""
+        """Note the base price of its session, which the price limits follow.
+
+        As the broker told it, else the close of the session before.
+        """
         history: CandleColumns = self.p.dataname
         if self._grown:
             before, close = self._grown[-1].end.date(), self._grown[-1].close
@@ -138,7 +141,9 @@ class LiveFeed(CandleFeed):
             base = super().reference_close(len(history) - 1)
         else:
             before, close, base = None, np.nan, np.nan
-        self._bases.append(base if before == candle.end.date() else close)
+        day = candle.end.date()
+        known = base if before == day else close
+        self._bases.append(self.store.bases.get((self._name, day), known))
         self._grown.append(candle)
 
 

@@ -8,6 +8,7 @@ batch, at the top of a pass, so that a strategy is called once for each moment.
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date
 from enum import Enum
 from typing import Any, Protocol
 
@@ -53,6 +54,7 @@ class LiveStore:
         pump: Callable[[], None] | None = None,
         heartbeat: Callable[[], None] | None = None,
         wait_s: float = _WAIT_S,
+        bases: Mapping[tuple[str, date], float] | None = None,
     ) -> None:
         """Begin empty.
 
@@ -61,6 +63,8 @@ class LiveStore:
                 waiting (step mode).
             heartbeat: called once a pass: the strategy does not hang.
             wait_s: longest wait of a pass without anything to do.
+            bases: base prices by symbol and session, won, as the producer hears
+                them.
         """
         self.pump = pump
         self.heartbeat = heartbeat
@@ -79,6 +83,7 @@ class LiveStore:
         self._visible = 0
         self._ticks: deque[Tick] = deque()
         self.last_ticks: dict[str, Tick] = {}
+        self.bases = {} if bases is None else bases
         self.watched: frozenset[str] = frozenset()
         self._history_ends = 0.0
         self._silent: set[float] = set()

@@ -118,6 +118,7 @@ class CandleBuilder:
         revisions: published candles that the broker's chart corrected.
         late: trades that came after their candle had been published.
         ignored: trades outside the regular session.
+        bases: base prices by symbol and session, as the broker told them, won.
     """
 
     def __init__(
@@ -153,6 +154,7 @@ class CandleBuilder:
         self._closed: datetime | None = None
         self.revisions: list[Revision] = []
         self.late = 0
+        self.bases: dict[tuple[str, date], float] = {}
         self.ignored = 0
         self._hours: tuple[date, datetime, datetime] | None = None
 
@@ -188,6 +190,7 @@ class CandleBuilder:
             known.day = tick.at.date()
             known.missing.clear()
             known.high = known.low = 0
+            self._base(tick.symbol, known.day, tick.base)
             # What was traded before the first tick is nobody's loss.
             known.total = max(total - quantity, 0)
         if not total:
@@ -199,6 +202,10 @@ class CandleBuilder:
                 known.missing[end] = known.missing.get(end, 0) + lost
             return True
         return self._find(known, quantity)
+
+    def _base(self, symbol: str, day: date, price: int) -> None:
+        if price > 0:
+            self.bases[symbol, day] = float(price)
 
     def _find(self, known: _Symbol, quantity: int) -> bool:
         """Take a trade that came late off what is missing; False if nothing is."""
@@ -246,6 +253,7 @@ class CandleBuilder:
             known.day, known.total = at.date(), price.volume
             known.missing.clear()
             known.high, known.low = price.high, price.low
+            self._base(price.symbol, known.day, price.base_price)
             return None
         quantity = price.volume - known.total
         if quantity <= 0 or price.price <= 0:

@@ -4,6 +4,7 @@
     DIR/1d-raw/005930.csv    unadjusted daily candles
     DIR/1m/005930.csv        minute candles, unadjusted
     DIR/symbols.csv          symbol,name,market,product,leverage
+    DIR/bases.csv            symbol,session,price: base prices, of a run only
 
 Times are END labels, naive KST; a daily candle's END is its session's close.
 """
@@ -12,12 +13,18 @@ import difflib
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from kisbt.candles.bases import (
+    SessionBases,
+    read_bases,
+    session_bases,
+)
 from kisbt.candles.columns import VALUES, CandleColumns, Floats, halted
 from kisbt.candles.files import replace_files
 from kisbt.candles.resample import resample
@@ -30,7 +37,7 @@ from kisbt.candles.symbols import (
 from kisbt.candles.table import explain, format_table, read_columns
 from kisbt.errors import DataError, InputError, MissingCandles
 from kisbt.krx.calendar import KrxCalendar
-from kisbt.model.candle import MINUTE, Interval
+from kisbt.model.candle import DAILY, MINUTE, Interval
 from kisbt.model.instrument import Instrument, Product
 from kisbt.text import _
 
@@ -84,6 +91,7 @@ class CandleStore:
         self.path = Path(path)
         self._calendar = calendar
         self._instruments: dict[str, Instrument] | None = None
+        self._told: dict[str, dict[date, float]] | None = None
 
     def file(self, symbol: str, interval: Interval, *, adjusted: bool = True) -> Path:
         """Return where the candles are, or would be."""
@@ -232,6 +240,25 @@ class CandleStore:
         return found, (
             warning.format(symbols=named, file=self.path / FILE_NAME, first=assumed[0]),
         )
+
+    def bases(self, symbol: str, minutes: CandleColumns) -> SessionBases:
+        """Return the base price of every session of minute candles.
+
+        Args:
+            symbol: of the candles.
+            minutes: all that are stored.
+
+        Raises:
+            BadCandle: the daily candles or ``bases.csv`` are broken.
+        """
+        if self._told is None:
+            self._told = read_bases(self.path)
+        daily = CandleColumns.empty()
+        for adjusted in (False, True):
+            if self.has(symbol, DAILY, adjusted=adjusted):
+                daily = self.read(symbol, DAILY, adjusted=adjusted)
+                break
+        return session_bases(minutes, daily, self._told.get(symbol))
 
     def add_instruments(self, instruments: Iterable[Instrument]) -> None:
         """Add or change rows of ``symbols.csv``; atomic.

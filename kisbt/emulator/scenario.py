@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from kisbt.candles.bases import SessionBases
 from kisbt.candles.columns import CandleColumns
 from kisbt.candles.store import CandleStore
 from kisbt.emulator.market import Bar
@@ -97,6 +98,7 @@ class Replay:
         found, _assumed = store.describe(wanted)
         self._instruments = [found[symbol] for symbol in wanted]
         self._read: dict[tuple[str, str], CandleColumns] = {}
+        self._based: dict[str, SessionBases] = {}
         self._days: list[date] | None = None
 
     def _having(self, interval: Interval) -> set[str]:
@@ -179,14 +181,22 @@ class Replay:
 
     def base(self, symbol: str, session: date) -> float:
         """Return the last close before the session, won; 0 where none is known."""
-        daily = self._raw(symbol)
         day = np.datetime64(session, "D")
+        known = float(self._bases(symbol).of_bars(np.array([day]))[0])
+        if known > 0:
+            return known
+        daily = self._raw(symbol)
         before = int(np.searchsorted(daily.sessions, day))
         if before:
             return float(daily.close[before - 1])
         minutes = self._minutes(symbol)
         before = int(np.searchsorted(minutes.sessions, day))
         return float(minutes.close[before - 1]) if before else 0.0
+
+    def _bases(self, symbol: str) -> SessionBases:
+        if symbol not in self._based:
+            self._based[symbol] = self._store.bases(symbol, self._minutes(symbol))
+        return self._based[symbol]
 
 
 def bars_of(symbol: str, candles: CandleColumns, length: timedelta) -> list[Bar]:

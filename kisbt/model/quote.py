@@ -40,6 +40,7 @@ class Tick(NamedTuple):
         taker: side that took the price; None in an auction.
         market_class: part of the day.
         board: where it was traded.
+        base: won, what the day's change is counted from; 0 where it is not told.
     """
 
     symbol: str
@@ -52,6 +53,7 @@ class Tick(NamedTuple):
     taker: Side | None
     market_class: MarketClass = MarketClass.UNKNOWN
     board: Board = Board.KRX
+    base: int = 0
 
 
 class Level(NamedTuple):

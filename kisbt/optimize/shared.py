@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kisbt.candles.bases import SessionBases
 from kisbt.candles.columns import VALUES, CandleColumns
 from kisbt.candles.store import CandleStore
 from kisbt.model.candle import Interval
@@ -28,6 +29,7 @@ class Shelf:
         interval: of all of them.
         places: first and last position by symbol, the last not included.
         instruments: what symbols.csv of the store says.
+        bases: base prices by symbol, of minute candles.
         digest: SHA-256 of the block.
     """
 
@@ -35,6 +37,7 @@ class Shelf:
     interval: Interval
     places: Mapping[str, tuple[int, int]]
     instruments: Mapping[str, Instrument]
+    bases: Mapping[str, SessionBases]
     digest: str
 
 
@@ -60,6 +63,9 @@ def pack(
         interval=interval,
         places=places,
         instruments=dict(store.instruments()),
+        bases={}
+        if interval.is_daily
+        else {symbol: store.bases(symbol, item) for symbol, item in candles.items()},
         digest=hashlib.sha256(block.tobytes()).hexdigest(),
     )
     return shelf, block
@@ -94,6 +100,10 @@ class ShelfStore(CandleStore):
         return CandleColumns(
             np.ascontiguousarray(part[0]).view("<i8").view("datetime64[s]"), *part[1:]
         )
+
+    def bases(self, symbol: str, minutes: CandleColumns) -> SessionBases:
+        """Return the base prices of one symbol; see `CandleStore.bases`."""
+        return self._shelf.bases[symbol]
 
 
 def save_block(block: Block, folder: Path) -> Path:

@@ -6,9 +6,11 @@ time is stepped. Every order, fill, trade, decision and won of equity is compare
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from kisbt.app.heard import HeardVenue
@@ -33,6 +35,7 @@ from tests.helpers.real_store import build_real_store
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+SAMPLE = CONFIGS.parent / "data"
 STRATEGIES = ("ma_rsi_bollinger", "ma_cross", "rsi_reversion", "bollinger_breakout")
 BOTH = (Mode.PAPER, Mode.REHEARSAL)
 MINUTES: Mapping[str, object] = {"bars.interval": "1m", "data.warmup": 60}
@@ -74,6 +77,66 @@ def _compare(
 def test_minute_bars_trade_as_in_the_backtest(mode: Mode, tmp_path: Path) -> None:
     config = _config("ma_rsi_bollinger_1m")
     assert _compare(config, mode, tmp_path / "run", least=20) == []
+
+
+_GAP_BUYER = """
+import backtrader as bt
+
+class GapBuyer(bt.Strategy):
+    params = (("share", 0.0),)
+
+    def next(self):
+        if len(self.data) % 60 == 0 and not self.position:
+            size = int(self.broker.getcash() / (self.data.close[0] * self.p.share))
+            self.buy(size=size)
+        elif len(self.data) % 60 == 30 and self.position:
+            self.close()
+"""
+
+
+@pytest.mark.parametrize(("share", "refused"), [(1.35, True), (1.5, False)])
+def test_limits_follow_the_close_of_a_day_without_minutes(
+    share: float, refused: bool, tmp_path: Path
+) -> None:
+    """The exchange sets cash aside at a limit that the minutes at hand do not show."""
+    sample, store = CandleStore(SAMPLE), CandleStore(tmp_path / "data")
+    minutes, daily = (sample.read("990001", kind) for kind in (MINUTE, DAILY))
+    sessions = np.unique(minutes.sessions)
+    missing, traded = sessions[4], sessions[5]
+    close = daily.close.copy()
+    close[daily.sessions == missing] *= 1.1
+    store.write("990001", MINUTE, minutes.where(minutes.sessions != missing))
+    high = np.maximum(daily.high, close)
+    store.write("990001", DAILY, replace(daily, high=high, close=close))
+    store.add_instruments([sample.instruments()["990001"]])
+    (tmp_path / "strategies").mkdir()
+    (tmp_path / "strategies" / "__init__.py").touch()
+    (tmp_path / "strategies" / "gap_buyer.py").write_text(_GAP_BUYER, "utf-8")
+    config = configured(
+        {
+            "strategy": {
+                "class": "strategies.gap_buyer:GapBuyer",
+                "params": {"share": share},
+            },
+            "universe": {"symbols": ["990001"]},
+            "bars": {"interval": "1m"},
+            "data": {"path": str(store.path), "warmup": 60},
+            "paper": {
+                "replay": str(store.path),
+                "from": str(traded),
+                "sessions": 1,
+            },
+        },
+        root=tmp_path,
+        **PERMISSIVE,
+    )
+    finished = run_stepped(config, Mode.REHEARSAL, tmp_path / "run", once=True)
+    result = finished.result
+    assert differences(result, backtest_of(config, finished).result) == []
+    stored = backtest_of(config, finished, store=store.path).result
+    assert differences(result, stored) == []
+    assert bool(result.fills) is not refused
+    assert {row.state is OrderState.REFUSED for row in result.orders} == {refused}
 
 
 @pytest.mark.parametrize("mode", BOTH)

@@ -21,10 +21,12 @@ PERMISSIVE: dict[str, object] = {
 }
 
 
-def configured(source: Path | Mapping[str, Any], **overrides: object) -> Config:
+def configured(
+    source: Path | Mapping[str, Any], *, root: Path | None = None, **overrides: object
+) -> Config:
     """Load a configuration; ``__`` in a name stands for a dot."""
     named = {name.replace("__", "."): value for name, value in overrides.items()}
-    return load_config(source, overrides=named)
+    return load_config(source, root=root, overrides=named)
 
 
 def run_stepped(config: Config, mode: Mode, folder: Path, **options: Any) -> Finished:
@@ -51,7 +53,7 @@ def backtest_of(
     values = config.model_dump(mode="json", by_alias=True)
     values["mode"] = "backtest"
     values["data"] = data.model_dump(mode="json", by_alias=True)
-    return backtest(load_config(values, root=config.root), engine="plain")
+    return backtest(load_config(values, root=config.root))
 
 
 def rows(result: RunResult) -> dict[str, list[tuple[Any, ...]]]:

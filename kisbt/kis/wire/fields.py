@@ -227,6 +227,7 @@ FID_COND_MRKT_DIV_CODE: Final = {"KRX": "J", "NXT": "NX", "UNIFIED": "UN"}
 FID_PERIOD_DIV_CODE: Final = {"day": "D", "week": "W", "month": "M", "year": "Y"}
 # 1 upper limit, 2 up, 3 flat, 4 lower limit, 5 down: the last two mean a fall.
 FALLING_SIGNS: Final = frozenset({"4", "5"})
+RISING_SIGNS: Final = frozenset({"1", "2"})
 SIGN_UP: Final = "2"
 SIGN_FLAT: Final = "3"
 SIGN_DOWN: Final = "5"

@@ -195,8 +195,15 @@ _UNKNOWN: Final = MarketClass.UNKNOWN
 _COUNTS: Final = {f"{count:03}": count for count in range(1, 1000)}
 _NUMBERS_KEPT: Final = 20_000
 _HEADS_KEPT: Final = 5_000
+_MOMENTS_KEPT: Final = 300  # seconds of the day; trades of a moment come together
 _NARROW, _WIDE = (item.width for item in _TRADE)
-_TRADE_NUMBERS: Final = (2, 12, 10, 11, 13)
+_TRADE_NUMBERS: Final = (2, 12, 10, 11, 4, 13)
+# From the price back to the base price; the sign stands in a column of its own.
+_WAYS: Final = {
+    **dict.fromkeys(f.RISING_SIGNS, -1),
+    f.SIGN_FLAT: 0,
+    **dict.fromkeys(f.FALLING_SIGNS, 1),
+}
 _taker: Final = _SIDES.get
 _class_of: Final = _CLASSES.get
 _MOMENT: Final = re.compile(r"[0-9]{14}")
@@ -321,21 +328,23 @@ class StreamDecoder:
         )
 
     def _tick(self, symbol: str, v: list[str], board: Board) -> Tick:
-        """Read one trade: columns 1, 2, 10-13, 21, 33 and, if it is there, 46."""
+        """Read one trade: columns 1-4, 10-13, 21, 33 and, if it is there, 46."""
         known = self._numbers
         try:
             price = known[v[2]]
             quantity = known[v[12]]
             ask = known[v[10]]
             bid = known[v[11]]
+            change = known[v[4]]
             moment = self._moments[v[1]]
             if v[33] != self._day:
                 raise KeyError
             total = int(v[13])
         except (KeyError, ValueError):
-            price, quantity, ask, bid, total, moment = self._learn(symbol, v)
+            price, quantity, ask, bid, change, total, moment = self._learn(symbol, v)
         if price <= 0 or quantity < 0 or not symbol:
             raise _broken(symbol, _("a price or a quantity that makes no sense"))
+        way = _WAYS.get(v[3])
         # What NamedTuple itself does, without its call of a Python function.
         tick: Tick = _new_tuple(
             Tick,
@@ -350,13 +359,14 @@ class StreamDecoder:
                 _taker(v[21]),
                 _class_of(v[46], _UNKNOWN) if len(v) > 46 else _UNKNOWN,
                 board,
+                0 if way is None else price + way * abs(change),
             ),
         )
         return tick
 
     def _learn(
         self, symbol: str, v: list[str]
-    ) -> tuple[int, int, int, int, int, datetime]:
+    ) -> tuple[int, int, int, int, int, int, datetime]:
         """Read the numbers of a trade, blanks and decimals in them too."""
         if len(self._numbers) > _NUMBERS_KEPT:
             self._numbers.clear()
@@ -366,10 +376,10 @@ class StreamDecoder:
         except ValueError as error:
             raise _broken(symbol, str(error)) from error
         self._numbers.update(
-            zip((v[at] for at in _TRADE_NUMBERS[:4]), numbers[:4], strict=True)
+            zip((v[at] for at in _TRADE_NUMBERS[:5]), numbers[:5], strict=True)
         )
-        price, quantity, ask, bid, total = numbers
-        return price, quantity, ask, bid, total, moment
+        price, quantity, ask, bid, change, total = numbers
+        return price, quantity, ask, bid, change, total, moment
 
     def _moment(self, day: str, hour: str) -> datetime:
         if day != self._day:
@@ -377,6 +387,8 @@ class StreamDecoder:
             self._day = day
         found = self._moments.get(hour)
         if found is None:
+            if len(self._moments) >= _MOMENTS_KEPT:
+                self._moments.clear()
             if not _MOMENT.fullmatch(day + hour):
                 raise ValueError("expected YYYYMMDD and HHMMSS")
             found = datetime.combine(

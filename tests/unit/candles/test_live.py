@@ -226,6 +226,14 @@ def test_a_trade_told_twice_counts_once() -> None:
     assert only(made.close_due(at("09:02:00"))).candles["990001"].volume == 15
 
 
+def test_the_first_trade_of_a_day_tells_its_base_price() -> None:
+    made = builder()
+    for price, base, day in ((71_500, 0, DAY), (71_600, 71_000, DAY + timedelta(1))):
+        made.add(tick("09:00:01", price, day=day)._replace(base=base))
+        made.add(tick("09:00:02", price, day=day)._replace(base=1))
+    assert made.bases == {("990001", DAY + timedelta(1)): 71_000.0}
+
+
 def test_a_jump_of_the_total_makes_a_candle_uncertain() -> None:
     made = builder()
     made.add(tick("09:00:10", 1000, 10, 10))

@@ -1,5 +1,5 @@
 import json
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -81,12 +81,38 @@ def test_widths_read_are_those_of_the_tables() -> None:
 @pytest.mark.parametrize("board", list(Board))
 @pytest.mark.parametrize("count", [1, 2, 20])
 def test_trades_read_as_they_were_written(board: Board, count: int) -> None:
-    ticks = tuple(a_tick(board=board, price=71_500 + n) for n in range(count))
+    ticks = tuple(
+        a_tick(board=board, price=71_500 + n, base=72_000 + n) for n in range(count)
+    )
 
     frame = StreamDecoder().decode(encode_ticks(ticks, price=a_price()))
 
     assert isinstance(frame, Ticks)
     assert frame.rows == ticks
+
+
+@pytest.mark.parametrize(
+    ("sign", "change", "base"),
+    [
+        ("1", "500", 71_000),
+        ("2", "500", 71_000),
+        ("3", "0", 71_500),
+        ("4", "500", 72_000),
+        ("5", "-500", 72_000),
+        ("5", "500", 72_000),
+        ("", "", 0),
+        ("0", "0", 0),
+    ],
+)
+def test_base_price_is_read_from_the_change_and_its_sign(
+    sign: str, change: str, base: int
+) -> None:
+    frame = encode_ticks([a_tick(price=71_500)])
+    decoder = StreamDecoder()
+    for _turn in range(2):  # read anew, then looked up
+        found = decoder.decode(_change(_change(frame, 3, sign), 4, change))
+        assert isinstance(found, Ticks)
+        assert [tick.base for tick in found.rows] == [base]
 
 
 @pytest.mark.parametrize("market_class", list(MarketClass))
@@ -177,6 +203,16 @@ def test_numbers_kept_are_bounded() -> None:
         assert isinstance(frame, Ticks)
         assert frame.rows[0].price == price
     assert len(decoder._numbers) < 30_000
+
+
+def test_times_kept_are_bounded() -> None:
+    decoder = StreamDecoder()
+    for second in range(2_000):
+        at = a_tick().at + timedelta(seconds=second)
+        frame = decoder.decode(encode_ticks([a_tick(at=at)]))
+        assert isinstance(frame, Ticks)
+        assert frame.rows[0].at == at
+    assert len(decoder._moments) < 1_000
 
 
 @pytest.mark.parametrize("change", [-1, 2])
