@@ -84,8 +84,8 @@ class Hearing:
 
     @property
     def ready(self) -> bool:
-        """Whether everything wanted is confirmed now."""
-        return all(stream.state().ready for stream in self.streams)
+        """Whether all that the broker lets us hear is coming in now."""
+        return all(stream.state().settled for stream in self.streams)
 
     @property
     def alive(self) -> bool:

@@ -396,7 +396,8 @@ class _Run:
         def asked() -> None:
             if (session := holder.get("session")) is not None:
                 session.ask_desk()
-            wake()
+            if (thread := holder.get("thread")) is not None:
+                thread.hurry()
 
         hearing = Hearing(venue, wake)
         desk = OrderDesk(
@@ -418,12 +419,6 @@ class _Run:
         heart = Heartbeat(venue.state, clock=self._wall)
         heart.beat(Pulse.STARTING)  # the watchdog of an earlier run goes
 
-        store = LiveStore(heartbeat=self._beating(heart, holder, pinger))
-        heard = HeardVenue(desk)
-        self._adopt(plan, journal)
-        resume = resume_from(journal)
-        broker = self._broker(plan, journal, heard, store, resume)
-        cerebro, feeds = self._cerebro(plan, store, broker)
         builder = None
         if not config.bars.length.is_daily:
             builder = CandleBuilder(
@@ -432,6 +427,15 @@ class _Run:
                 interval=config.bars.length,
                 grace_s=grace_s(venue),
             )
+        store = LiveStore(
+            heartbeat=beating(heart, holder, pinger, self._options.stale_s),
+            bases=None if builder is None else builder.bases,
+        )
+        heard = HeardVenue(desk)
+        self._adopt(plan, journal)
+        resume = resume_from(journal)
+        broker = self._broker(plan, journal, heard, store, resume)
+        cerebro, feeds = self._cerebro(plan, store, broker)
         session = LiveSession(
             SessionPlan(
                 symbols=plan.symbols,
@@ -482,25 +486,8 @@ class _Run:
         else:
             parts.thread = TradingThread(session, venue, self._failed(store))
             holder["thread"] = parts.thread
+            venue.client.on_call = venue.data.on_call = parts.thread.sign
         return parts
-
-    @staticmethod
-    def _beating(
-        heart: Heartbeat, holder: Mapping[str, Any], pinger: Pinger | None
-    ) -> Callable[[], None]:
-        """Return what tells the watchdog, and whoever else, that the loop turns."""
-
-        def beat() -> None:
-            session = holder.get("session")
-            trading = session is not None and session.stage in {
-                Stage.OPEN,
-                Stage.CLOSING,
-            }
-            heart.beat(Pulse.OPEN if trading else Pulse.CLOSED)
-            if pinger is not None:
-                pinger.alive()
-
-        return beat
 
     def _latch(self) -> HaltLatch:
         """Return the halt latch; it also holds orders that wait for the rate."""
@@ -809,6 +796,11 @@ class _Run:
                     "as they are. Look at kisbt show orders; kisbt halt cancels them"
                 )
             )
+        elif parts.thread is not None:
+            # What came while the last turn was sending: the journal is to have it.
+            with suppress(KisbtError):
+                for event in parts.hearing.take_events():
+                    desk.stream_event(event)
         wanted = self._options.cancel_on_exit and not hangs
         if state != "done" and wanted and self._ending.asked < 2:
             for order in open_orders:
@@ -958,6 +950,36 @@ class _Run:
         strategies = getattr(parts.cerebro, "runningstrats", None)
         charts = charts_of_feeds(strategies[0], parts.feeds) if strategies else {}
         return render_report(result, summary, charts, language=current_language())
+
+
+def beating(
+    heart: Heartbeat,
+    holder: Mapping[str, Any],
+    pinger: Pinger | None,
+    stale_s: float,
+) -> Callable[[], None]:
+    """Return what tells the watchdog, and whoever else, that the run gets on.
+
+    For the strategy's loop to call. While the trading loop hangs it stays silent as
+    well: a strategy whose orders nobody sends or follows is not alive.
+
+    Args:
+        heart: takes the beats.
+        holder: ``session``, and ``thread`` where the trading loop has one.
+        pinger: tells somebody outside.
+        stale_s: see `TradingThread.hangs`.
+    """
+
+    def beat() -> None:
+        session, thread = holder.get("session"), holder.get("thread")
+        if thread is not None and thread.hangs(stale_s):
+            return
+        trading = session is not None and session.stage in {Stage.OPEN, Stage.CLOSING}
+        heart.beat(Pulse.OPEN if trading else Pulse.CLOSED)
+        if pinger is not None:
+            pinger.alive()
+
+    return beat
 
 
 def _instruments(plan: LivePlan, journal: Journal) -> dict[str, Instrument]:

@@ -11,7 +11,7 @@ from typing import Protocol
 from kisbt.app.hearing import Hearing
 from kisbt.app.session import LiveSession
 from kisbt.app.venue import LONGEST_WAIT_S, Venue
-from kisbt.clock import SystemClock
+from kisbt.clock import Clock, SystemClock
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +23,13 @@ _SLICE_S = 0.2
 _JOIN_S = 60.0
 # A thread that has work waits so long for one that computes; Python's own 5 ms,
 # three times on the way from a trade to an order, is too long.
-_SWITCH_S = 0.0005
-# Where trades come thousands a second, turns begin so far apart.
+_SWITCH_S = 0.0002
+# Where trades come thousands a second, turns begin so far apart; an order does not
+# wait for it.
 _LULL_S = 0.001
+# A call of the network may take a good while, and a new token is given only once a
+# minute: a turn as long as this many times the silence that counts as hung is none.
+_PATIENCE = 2.0
 
 
 @contextmanager
@@ -101,7 +105,7 @@ class Stepper:
 
     def _wait_ready(self) -> bool:
         for _slice in range(round(_READY_S / _SLICE_S)):
-            if self._hearing.wait_ready(_SLICE_S):
+            if self._hearing.wait_ready(_SLICE_S) or self._hearing.ready:
                 return True
             if self._session.is_stopping or not self._hearing.alive:
                 break
@@ -120,6 +124,8 @@ class TradingThread:
         session: LiveSession,
         venue: Venue,
         failed: Callable[[BaseException], None],
+        *,
+        wall: Clock | None = None,
     ) -> None:
         """Turn `session`.
 
@@ -127,13 +133,16 @@ class TradingThread:
             session: whose turns.
             venue: whose time.
             failed: called in the thread when it ends by a mistake.
+            wall: the machine's clock.
         """
         self._session = session
         self._venue = venue
         self._failed = failed
-        self._wall = SystemClock()
+        self._wall = wall or SystemClock()
         self._wake = threading.Event()
+        self._hurry = threading.Event()
         self._stop = threading.Event()
+        self._signed_s = self._wall.monotonic()
         self.problem: BaseException | None = None
         self._thread = threading.Thread(
             target=self._run, name="kisbt-trading", daemon=True
@@ -148,10 +157,15 @@ class TradingThread:
         if not self._wake.is_set():  # thousands of times a second
             self._wake.set()
 
+    def hurry(self) -> None:
+        """Turn now, and at once: an order is to be sent; from any thread."""
+        self._hurry.set()
+        self._wake.set()
+
     def stop(self) -> bool:
         """End after this turn; return whether the thread has ended."""
         self._stop.set()
-        self._wake.set()
+        self.hurry()
         self._thread.join(_JOIN_S)
         return not self._thread.is_alive()
 
@@ -160,17 +174,33 @@ class TradingThread:
         """Whether it turns."""
         return self._thread.is_alive()
 
+    def sign(self) -> None:
+        """Note that the loop gets on: a call of its own begins; from any thread."""
+        if threading.current_thread() is self._thread:
+            self._signed_s = self._wall.monotonic()
+
+    def hangs(self, stale_s: float) -> bool:
+        """Return whether it has begun neither a turn nor a call for too long.
+
+        Args:
+            stale_s: seconds of silence that count as hung where nothing waits for
+                the network.
+        """
+        silent_s = self._wall.monotonic() - self._signed_s
+        return self._thread.is_alive() and silent_s > _PATIENCE * stale_s
+
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                turned_s = self._wall.monotonic()
+                turned_s = self._signed_s = self._wall.monotonic()
                 wait_s = self._session.turn()
                 if wait_s > 0:
                     self._wake.wait(min(self._venue.wall_s(wait_s), LONGEST_WAIT_S))
                     lull_s = turned_s + _LULL_S - self._wall.monotonic()
                     if lull_s > 0:
-                        self._wall.sleep(lull_s)
+                        self._hurry.wait(lull_s)
                     # Before the turn: what comes from here on wakes it again.
+                    self._hurry.clear()
                     self._wake.clear()
         except BaseException as error:
             log.exception("the trading loop ended")

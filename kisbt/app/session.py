@@ -222,6 +222,7 @@ class LiveSession:
         self._held_back: Mapping[str, Candle] = {}
         self._retry_at: datetime | None = None
         self._down_since: datetime | None = None
+        self._unheard: set[str] = set()
         self._fill_since: datetime | None = None
         self._fill_until: datetime | None = None
         self._unfilled = False
@@ -408,7 +409,12 @@ class LiveSession:
         events = self._hearing.take_events()
         for event in events:
             if isinstance(event, Gap):
-                self._reconnected(event)
+                # Up again, also if all the broker says there is that it brings none.
+                refused = self._unheard and self._down_since is not None
+                if event.trades or refused:
+                    self._reconnected(event)
+                else:
+                    self._notices_back(event)
             elif isinstance(event, Alert):
                 self._troubled(event)
             elif isinstance(event, Notice):
@@ -428,11 +434,57 @@ class LiveSession:
     def _troubled(self, alert: Alert) -> None:
         log.warning("stream: %s %s %s", alert.trouble, alert.code, alert.text)
         self._hooks.say(alert.text)
+        if not alert.trades:
+            return  # bars are made of trades
         if alert.trouble in {Trouble.DOWN, Trouble.IN_USE, Trouble.FAULT}:
             if self._down_since is None:
                 self._down_since = self._sound_at
             self._mended = False
+            self._unheard.clear()  # the next connection asks for all of them again
             self._hooks.broken(True)
+        elif alert.trouble in {Trouble.REFUSED, Trouble.DISTRUSTED}:
+            self._ask_instead(alert.symbol)
+
+    def _ask_instead(self, symbol: str) -> None:
+        """Ask for the price of what a websocket does not bring any more.
+
+        Args:
+            symbol: refused by the broker; "" where the trades of all can no longer
+                be read.
+        """
+        known = set(self.plan.followed)
+        self._unheard |= known & {symbol} if symbol else known
+        if self._builder is None:
+            # The day's candle comes from the chart, the price of a purchase is asked.
+            text = _("{symbols}: stops kept on this machine are not watched")
+        else:
+            text = _("{symbols}: the price is asked for every {seconds:.0f} s instead")
+        names = ", ".join(sorted(self._unheard))
+        log.warning("not heard any more: %s", names)
+        self._hooks.say(text.format(symbols=names, seconds=_POLL_S))
+
+    @property
+    def _polled(self) -> tuple[str, ...]:
+        """Symbols of which no websocket brings the trades."""
+        return tuple(
+            symbol
+            for number, symbol in enumerate(self.plan.symbols)
+            if number >= len(self.plan.followed) or symbol in self._unheard
+        )
+
+    def _notices_back(self, gap: Gap) -> None:
+        """Note that notices come again over a connection of their own."""
+        if gap.since is None or not gap.orders:
+            return
+        now = self._clock.now()
+        self.record.incidents.append(
+            Incident(
+                kind=IncidentKind.DISCONNECT,
+                at=min(gap.since, now),
+                until=now,
+                note=_("notices of orders did not come; orders were asked for"),
+            )
+        )
 
     def _reconnected(self, gap: Gap) -> None:
         since = self._down_since
@@ -550,7 +602,7 @@ class LiveSession:
 
     def _poll_prices(self, now: datetime, *, last: bool) -> None:
         """Ask for the prices of the symbols no websocket registration is left for."""
-        polled = self.plan.symbols[len(self.plan.followed) :]
+        polled = self._polled
         if self._builder is None or not polled or (now < self._poll_at and not last):
             return
         if self._enquiries.is_asking(_PRICES):
@@ -590,7 +642,7 @@ class LiveSession:
             closed = max(closed, soon)
         minute = now.replace(second=0, microsecond=0) + _MINUTE
         looks = [closed, max(minute, self._calendar.open_time(self.day))]
-        if len(self.plan.followed) < len(self.plan.symbols):
+        if self._polled:
             looks.append(self._poll_at)
         if soon is not None:
             looks.append(soon)

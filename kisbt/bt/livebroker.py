@@ -529,6 +529,9 @@ class LiveBroker(SeededBroker):
             if self.store.calls_on(self._now):
                 self.last_bar = self._now
             self._keep()
+            for strategy in self._strategies():
+                # backtrader adds a copy of each order's every state, for nobody.
+                strategy._orders.clear()
 
     def _tell_resumed(self) -> None:
         """Let the strategy hear once of each order it has from an earlier run."""

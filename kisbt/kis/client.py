@@ -145,6 +145,8 @@ class KisClient:
     Attributes:
         hold: why no new order may leave at this moment, "" if it may; asked when token
             and rate have been waited for. Cancelling is not held.
+        on_call: called in the calling thread before each request, a repeated one too:
+            whoever watches that thread sees that it gets on.
     """
 
     def __init__(
@@ -182,6 +184,7 @@ class KisClient:
         self._orders = orders
         self._order_lock = threading.Lock()
         self.hold: Callable[[], str] = lambda: ""
+        self.on_call: Callable[[], None] = lambda: None
         self._date: tuple[str, datetime] | None = None
         self.unknown_fields: Counter[str] = Counter()
         self._retrying = Retrying(
@@ -651,6 +654,7 @@ class KisClient:
         hash_key: str = "",
     ) -> Reply[Res]:
         """Send one request and read its answer."""
+        self.on_call()
         wire = encode_request(
             call, request, environment=self.environment, position=position
         )

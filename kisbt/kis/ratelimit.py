@@ -12,6 +12,7 @@ arrives behind two hundred queries waits for one slot.
 import json
 import math
 import os
+import sys
 import threading
 from bisect import bisect_left, insort
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ from filelock import FileLock, Timeout
 from kisbt.clock import Clock, SystemClock
 from kisbt.errors import NotSent, StorageError
 from kisbt.text import _
+
+if sys.platform != "win32":
+    import fcntl
 
 REAL_INTERVAL_S = 1 / 15
 """Seconds between calls of a real key.
@@ -43,6 +47,7 @@ _ONE_EVENT_S = 0.25  # refusals this close together were on their way: one event
 _GRACE_S = 0.25  # a waiter that has not taken its slot by then is passed over
 _OTHER_BOOT_S = 300.0  # a moment further ahead than this was written before a reboot
 _LOCK_S = 10.0  # the file is held for microseconds; longer means a hung process
+_LOCK_LOOK_S = 0.001
 _RECORD = 4096  # bytes of the state file, always written whole and in place
 _WAITERS = 24  # processes remembered in it
 
@@ -193,6 +198,63 @@ def parse_budget(text: str, now_s: float, base_s: float) -> Budget:
     return replace(state, waiters=alive)
 
 
+if sys.platform == "win32":
+
+    class _Lock:
+        """Keeps other processes out."""
+
+        def __init__(self, path: str) -> None:
+            self._lock = FileLock(path, timeout=_LOCK_S)
+
+        def acquire(self) -> None:
+            """Take it; raises `Timeout` if another process does not let go."""
+            self._lock.acquire()
+
+        def release(self) -> None:
+            """Let go."""
+            self._lock.release()
+
+        def close(self) -> None:
+            """Forget the file; nothing is open while it is not held."""
+
+else:
+
+    class _Lock:
+        """Keeps other processes out, with a file that stays open.
+
+        `FileLock` opens its file anew each time, on the way of every order. Threads
+        of one process are kept apart by whoever owns it.
+        """
+
+        def __init__(self, path: str) -> None:
+            self._path = path
+            self._clock = SystemClock()  # others let go in real time
+            self._handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+        def acquire(self) -> None:
+            """Take it; raises `Timeout` if another process does not let go."""
+            until_s = self._clock.monotonic() + _LOCK_S
+            while not self._taken():
+                if self._clock.monotonic() > until_s:
+                    raise Timeout(self._path)
+                self._clock.sleep(_LOCK_LOOK_S)
+
+        def _taken(self) -> bool:
+            try:
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        def release(self) -> None:
+            """Let go."""
+            fcntl.flock(self._handle, fcntl.LOCK_UN)
+
+        def close(self) -> None:
+            """Forget the file."""
+            os.close(self._handle)
+
+
 class _BudgetFile:
     """The state on disk; without a path, in memory."""
 
@@ -200,19 +262,19 @@ class _BudgetFile:
         self._path = path
         self._memory = ""
         self._handle = -1
-        self._lock: FileLock | None = None
+        self._lock: _Lock | None = None
         if path is None:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            self._lock = _Lock(f"{path}.lock")
         except OSError as error:
             raise StorageError(
                 _("{path}: not written: {why}").format(
                     path=path, why=error.strerror or error
                 )
             ) from error
-        self._lock = FileLock(f"{path}.lock", mode=0o600, timeout=_LOCK_S)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -250,6 +312,8 @@ class _BudgetFile:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+            if self._lock is not None:
+                self._lock.close()
 
 
 class RateLimiter:

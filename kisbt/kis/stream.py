@@ -93,9 +93,17 @@ class Topic:
         return self.tr_id in f.NOTICE_TRS
 
     @property
+    def is_trade(self) -> bool:
+        """Whether it brings trades."""
+        return self.tr_id in f.TRADE_TRS
+
+    @property
     def name(self) -> str:
         """For people and logs."""
         return self.tr_id if self.is_notice else f"{self.tr_id} {self.key}"
+
+
+_A_NOTICE = Topic(f.NOTICE_TR_REAL, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +112,14 @@ class StreamState:
 
     Attributes:
         ready: everything wanted is confirmed.
+        settled: everything wanted has been asked for on this connection, and
+            answered: what is not confirmed has been refused.
         connects: connections tried since the start.
         counts: frames and what went wrong with them, by name.
     """
 
     ready: bool
+    settled: bool
     connected: bool
     wanted: int
     confirmed: int
@@ -170,6 +181,7 @@ class _Shared:
         self.distrusted: set[str] = set()
         self.connects = 0
         self.connected = False
+        self.settled = False
         self.unsettled = True
         """A topic may have to be registered or unregistered."""
         self.frames = 0
@@ -179,8 +191,26 @@ class _Shared:
         self.last_heard: datetime | None = None
         self.bad_approvals = 0
 
-    def alert(self, trouble: Trouble, text: str, code: str = "") -> None:
-        self.events.put(Alert(self.clock.now(), trouble, text, code))
+    def alert(
+        self, trouble: Trouble, text: str, code: str = "", *, of: Topic | None = None
+    ) -> None:
+        """Tell the owner of a trouble with one topic, or with all of them."""
+        if of is None:
+            with self.lock:
+                about = tuple(self.wanted)
+        else:
+            about = (of,)
+        self.events.put(
+            Alert(
+                self.clock.now(),
+                trouble,
+                text,
+                code,
+                trades=any(topic.is_trade for topic in about),
+                orders=any(topic.is_notice for topic in about),
+                symbol="" if of is None or of.is_notice else of.key,
+            )
+        )
         self.on_data()
 
     def keep_ticks(self, rows: Iterable[Tick]) -> None:
@@ -373,6 +403,7 @@ class KisStream:
         with self._shared.lock:
             return StreamState(
                 ready=self._shared.ready.is_set(),
+                settled=self._shared.settled and not self._shared.unsettled,
                 connected=self._shared.connected,
                 wanted=len(self._shared.wanted),
                 confirmed=len(self._shared.confirmed),
@@ -453,7 +484,7 @@ class KisStream:
             if session is not None:
                 session.close()
             with self._shared.lock:
-                self._shared.connected = False
+                self._shared.connected = self._shared.settled = False
                 self._shared.confirmed.clear()
             self._shared.ready.clear()
         if self._clock.monotonic() - began_s >= _SETTLED_S:
@@ -547,6 +578,8 @@ class _Session:
         with shared.lock:
             shared.connected = True
             shared.unsettled = True
+            # What was refused is asked for again, and told again if it still is.
+            shared.refused.clear()
         sock.settimeout(_POLL_S)
 
     def listen(self) -> None:
@@ -644,14 +677,25 @@ class _Session:
         shared = self._shared
         with shared.lock:
             done = shared.wanted.keys() <= shared.confirmed
+            up = [*shared.confirmed]
+            unread = set(shared.distrusted)
         if not self._told_ready:
             self._told_ready = True
             shared.bad_approvals = 0
             now = self._clock.now()
             # Before anybody hears that all is well again: what was missed.
-            shared.events.put(Gap(shared.last_heard, now))
+            shared.events.put(
+                Gap(
+                    shared.last_heard,
+                    now,
+                    trades=any(t.is_trade and t.tr_id not in unread for t in up),
+                    # Notices that cannot be read still say that there is something.
+                    orders=any(t.is_notice for t in up),
+                )
+            )
             shared.last_heard = now
             shared.on_data()
+        shared.settled = True
         if done and not shared.ready.is_set():
             shared.ready.set()
 
@@ -697,7 +741,7 @@ class _Session:
             shared.distrusted.add(frame.tr_id)
         if new:
             log.error("%s", frame)
-            shared.alert(Trouble.DISTRUSTED, str(frame))
+            shared.alert(Trouble.DISTRUSTED, str(frame), of=Topic(frame.tr_id, ""))
 
     def _unreadable(self, data: bytes, error: WireError) -> None:
         """Drop a frame; one of notices is asked for again with a new key."""
@@ -709,6 +753,7 @@ class _Session:
         shared.alert(
             Trouble.UNREADABLE,
             _("a notice could not be read: {why}").format(why=error),
+            of=_A_NOTICE,
         )
         with shared.lock:
             topics = [
@@ -770,6 +815,7 @@ class _Session:
                 topic=topic.name, code=answer.code, text=answer.text
             ),
             answer.code,
+            of=topic,
         )
 
 

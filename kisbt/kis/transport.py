@@ -153,8 +153,8 @@ class RequestsTransport:
         self._clock = SystemClock()  # sockets wait in real time, whatever is simulated
         # Adapters without a Session around them: that one follows redirects, reads
         # .netrc and proxy variables, and keeps cookies.
-        self._kept = _Adapter(server)
-        self._fresh = _Adapter(server)
+        self._kept = _Adapter(server, connections=32)
+        self._fresh = _Adapter(server, connections=1)
         self._fresh_lock = threading.Lock()
         _mask_urllib3_log()
 
@@ -346,9 +346,9 @@ def _what_happened(error: BaseException) -> str:
 class _Adapter(HTTPAdapter):
     """Connections to one server only, with sockets that keep the deadline."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, *, connections: int) -> None:
         self._server = server
-        super().__init__(max_retries=0, pool_connections=1, pool_maxsize=32)
+        super().__init__(max_retries=0, pool_connections=1, pool_maxsize=connections)
 
     def init_poolmanager(
         self, connections: int, maxsize: int, block: bool = False, **options: Any

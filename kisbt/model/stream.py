@@ -26,26 +26,40 @@ class Trouble(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something is wrong; `text` is for people."""
+    """Something is wrong; `text` is for people.
+
+    Attributes:
+        code: of the broker; "" without one.
+        trades, orders: whether it concerns trades, or notices of orders. They may
+            come over two connections.
+        symbol: whose trades it concerns; "" for all.
+    """
 
     at: datetime
     trouble: Trouble
     text: str
     code: str = ""
+    trades: bool = True
+    orders: bool = True
+    symbol: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Everything is subscribed, after a time in which notices may have been lost.
+    """A connection is up, after a time in which something may have been lost.
 
     The first connection has one as well. Ask over REST what happened since `since`.
 
     Attributes:
         since: when the stream was last heard; None before the first connection.
+        trades, orders: what comes over it: trades, notices of orders. What the
+            broker has refused there does not.
     """
 
     since: datetime | None
     until: datetime
+    trades: bool = True
+    orders: bool = True
 
 
 StreamEvent = Notice | Gap | Alert

@@ -224,6 +224,11 @@ class OrderDesk:
         state.ladders.begin_day()
         state.paused.clear()
         state.heard.clear()
+        state.settled.clear()
+        going = {order.ref for order in self.journal.open_orders()}
+        for table in (state.released, state.retry_s, state.venues, state.resolve_polls):
+            for ref in table.keys() - going:
+                del table[ref]
         state.close_polls, state.close_seen = 0, ()
         for name in ("refusals",):
             state.entries_off.pop(name, None)
@@ -297,7 +302,9 @@ class OrderDesk:
         if isinstance(event, Notice):
             evidence.take_notice(desk, event)
         elif isinstance(event, Gap):
-            state.stream_up = True
+            # Over two connections one may be back while the other is still down.
+            state.stream_up = state.stream_up or event.orders
+            state.trades_up = state.trades_up or event.trades
             state.orders.want(now_s)
         else:
             self._stream_alert(event, now_s)
@@ -305,11 +312,14 @@ class OrderDesk:
     def _stream_alert(self, event: Alert, now_s: float) -> None:
         desk, state = self.desk, self.desk.state
         state.orders.want(now_s)
-        if event.trouble in (Trouble.DOWN, Trouble.IN_USE):
-            if state.stream_up:
+        if event.trouble in (Trouble.DOWN, Trouble.IN_USE, Trouble.FAULT):
+            if state.stream_up and state.trades_up:
                 state.ladders.drop(now_s)
-            state.stream_up = False
-        if event.trouble is Trouble.DISTRUSTED:
+            state.stream_up = state.stream_up and not event.orders
+            state.trades_up = state.trades_up and not event.trades
+        elif event.trouble is Trouble.REFUSED and event.orders:
+            state.stream_up = False  # notices do not come, though the connection is up
+        if event.trouble is Trouble.DISTRUSTED and event.orders:
             state.notices_trusted = False
         if event.trouble not in (Trouble.DOWN, Trouble.UNREADABLE):
             alarm(desk, Urgency.WARNING, _("stream"), event.text)

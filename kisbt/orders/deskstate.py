@@ -14,7 +14,7 @@ from kisbt.clock import Clock
 from kisbt.krx.calendar import KrxCalendar
 from kisbt.krx.limits import PriceBand
 from kisbt.model.instrument import Instrument
-from kisbt.model.order import Notice, OrderTotals, Venue
+from kisbt.model.order import BrokerOrder, Notice, OrderTotals, Venue
 from kisbt.model.ports import Notifier, OrderGateway
 from kisbt.orders.guard import GuardLimits, LiveGuard, MarketNow, SentOrder
 from kisbt.orders.halt import HaltLatch
@@ -22,6 +22,7 @@ from kisbt.orders.journal import Journal
 from kisbt.orders.ladders import LadderLimits, Ladders
 from kisbt.orders.ledger import FillSource, Tariff
 from kisbt.orders.polling import REAL_RATES, Poll, PollRates
+from kisbt.orders.rows import TicketRecord
 from kisbt.orders.sender import OrderSender
 
 
@@ -119,6 +120,7 @@ class DeskState:
         capped: most shares of a symbol that may be sold, after holdings were found
             smaller than they should be.
         stream_up: notices come.
+        trades_up: trades come.
         notices_trusted: their form is known.
         query_broken: the order query contradicts its own totals (mock).
         orders, balance: the two queries.
@@ -135,6 +137,8 @@ class DeskState:
         heard: notices of the day that show a new order or an end, by number.
         session: under way, None before the first.
         venues: where the broker says an order lies, by ref; cancelling must name it.
+        settled: numbers of which everything is booked and nothing is left, by
+            ticket: as the journal and the broker's row said it then.
         calls: network calls made.
     """
 
@@ -146,6 +150,7 @@ class DeskState:
     paused: dict[str, tuple[str, float]] = field(default_factory=dict)
     capped: dict[str, int] = field(default_factory=dict)
     stream_up: bool = True
+    trades_up: bool = True
     notices_trusted: bool = True
     query_broken: bool = False
     resolve_polls: dict[int, int] = field(default_factory=dict)
@@ -160,6 +165,7 @@ class DeskState:
     heard: dict[str, Notice] = field(default_factory=dict)
     session: date | None = None
     venues: dict[int, Venue] = field(default_factory=dict)
+    settled: dict[int, tuple[TicketRecord, BrokerOrder]] = field(default_factory=dict)
     close_polls: int = 0
     close_seen: tuple[object, ...] = ()
     calls: int = 0

@@ -230,7 +230,7 @@ def facts_for(desk: Desk, order: OrderRecord) -> LiveFacts:
         frozen=frozen_reasons(desk),
         paused=paused,
         unresolved=[item.symbol for item in desk.journal.orders(statuses=UNRESOLVED)],
-        stream_up=state.stream_up,
+        stream_up=state.stream_up and state.trades_up,
         offset_s=desk.sources.offset_s(),
         market=market(order.symbol) if market is not None and buys else None,
         priced=market is not None,

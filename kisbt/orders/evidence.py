@@ -218,7 +218,7 @@ def take_history(
     known = {(order_key(t.number)): t for t in desk.journal.tickets(day=day)}
     for row in rows:
         ticket = known.get(order_key(row.number))
-        if ticket is not None:
+        if ticket is not None and not _is_settled(desk, ticket, row):
             _take_row(desk, ticket, row)
     for order in desk.journal.orders(statuses=AT_BROKER):
         settle_status(desk, order.ref, asked)
@@ -273,6 +273,18 @@ def _take_row(desk: Desk, ticket: TicketRecord, row: BrokerOrder) -> None:
         desk.state.unconfirmed_s.pop(ticket.ticket, None)
     if ticket.role is not TicketRole.CANCEL:
         account(desk, after)
+    after = desk.journal.ticket(ticket.ticket)
+    if row.remaining_quantity == 0 and after.applied == row.filled_quantity:
+        desk.state.settled[ticket.ticket] = (after, row)
+
+
+def _is_settled(desk: Desk, ticket: TicketRecord, row: BrokerOrder) -> bool:
+    """Return whether a row has been taken over whole and nothing is new about it.
+
+    A day has hundreds of them, and each query shows all again.
+    """
+    same = desk.state.settled.get(ticket.ticket) == (ticket, row)
+    return same and ticket.ticket not in desk.state.unconfirmed_s
 
 
 def _fewer(

@@ -193,6 +193,8 @@ class OrderBook(OwnedBook):
     ) -> str | None:
         if move is Move.NONE or order.origin != "strategy":
             return None
+        if status not in AT_BROKER and status not in OUTCOMES:
+            return None  # nothing to tell, whatever it has heard
         accepted, ended = self._one(
             "SELECT accepted_told, end_told FROM orders WHERE ref = ?", order.ref
         )

@@ -88,3 +88,60 @@ def test_the_watchdog_of_a_killed_run_halts_and_cancels(
         wait_for(lambda: "nothing left to watch" in log.read_text("utf-8"), 30)
         with Journal(journal_path(state), access=Access.READ) as journal:
             assert journal.unclean
+
+
+HANGS = """
+import sys
+from pathlib import Path
+from time import sleep
+from kisbt.orders.desk import OrderDesk
+work = OrderDesk.work
+def hanging(self, **options):
+    while Path(sys.argv[4]).exists():
+        sleep(0.1)
+    return work(self, **options)
+OrderDesk.work = hanging
+"""
+
+
+def test_a_trading_loop_that_hangs_is_found_although_the_strategy_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KISBT_STATE", str(tmp_path / "state"))
+    settings = stepped(
+        step=False, speed=30.0, environment="mock", virtual_limits=True, limits=True
+    )
+    hang = tmp_path / "hang"
+    with Emulator(settings) as emulator:
+        ready = tmp_path / "ready.json"
+        write_ready_file(ready, emulator.ready)
+        config = write_project(tmp_path)
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-c", HANGS + RUN),
+                *(str(config), str(ready), str(tmp_path / "run"), str(hang)),
+            ],
+            cwd=ROOT,
+            env={**os.environ},
+        )
+
+        def working() -> list[dict[str, Any]]:
+            rows = emulator.state()["mock"]["orders"]
+            return [row for row in rows if row["open"] > 0]
+
+        try:
+            wait_for(lambda: bool(working()), 60)
+            (instance,) = running()
+            state = Path(instance.state)
+            hang.touch()
+            wait_for(lambda: HaltLatch(state).is_raised(), 40)
+            wait_for(lambda: not working(), 30)
+            halted = HaltLatch(state).raised()
+            assert halted is not None
+            assert halted.by == "watchdog"
+            assert "has not answered" in halted.reason
+            assert process.poll() is None
+        finally:
+            hang.unlink(missing_ok=True)
+            process.kill()
+            process.wait(20)

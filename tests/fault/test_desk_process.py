@@ -9,6 +9,7 @@ import pytest
 from kisbt.clock import KST
 from kisbt.errors import StorageError
 from kisbt.model.order import OrderTicket, Side
+from kisbt.model.stream import Alert, Gap, Trouble
 from kisbt.orders.desk import OrderDesk
 from kisbt.orders.guard import GuardLimits
 from kisbt.orders.lifecycle import Status
@@ -261,3 +262,43 @@ def test_undelivered_events_are_told_again_after_a_crash(live: Bench) -> None:
     heard = list(live.events)
     live.restart()
     assert list(live.desk.take_events()) == heard
+
+
+def _lost(live: Bench, trouble: Trouble = Trouble.DOWN, **what: bool) -> None:
+    live.desk.stream_event(Alert(live.time.now(), trouble, "lost", **what))
+
+
+def _back(live: Bench, **what: bool) -> None:
+    now = live.time.now()
+    live.desk.stream_event(Gap(now, now, **what))
+
+
+@pytest.mark.parametrize("trades", [False, True])
+def test_of_two_connections_the_one_that_is_back_speaks_for_itself_alone(
+    tmp_path: Path, trades: bool
+) -> None:
+    limits = GuardLimits(duplicate_s=None, needs_stream=True, intent_age_s=60.0)
+    with bench(tmp_path / "state", environment="real", guard=limits) as live:
+        _lost(live, trades=trades, orders=not trades)
+        _back(live, trades=not trades, orders=trades)
+        waits = live.submit(Side.BUY, 1)
+        live.run_for(2)
+        assert live.status(waits) == "intent"
+        assert live.desk.status().stream_up is trades
+        _back(live, trades=trades, orders=not trades)
+        live.run_for(2)
+        assert live.status(waits) in ("acked", "filled")
+
+
+def test_notices_refused_on_a_new_connection_keep_purchases_waiting(
+    tmp_path: Path,
+) -> None:
+    limits = GuardLimits(duplicate_s=None, needs_stream=True, intent_age_s=60.0)
+    with bench(tmp_path / "state", environment="real", guard=limits) as live:
+        _lost(live)
+        _lost(live, Trouble.REFUSED, trades=False)
+        _back(live, orders=False)
+        waits, exit_ = live.submit(Side.BUY, 1), live.told.titles()
+        live.run_for(2)
+        assert live.status(waits) == "intent"
+        assert "stream" in exit_

@@ -8,15 +8,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 from kisbt.app import gate
 from kisbt.app.parity import check_parity
 from kisbt.app.venue import Mode
+from kisbt.candles.store import CandleStore
 from kisbt.errors import ConfigError, SafetyRefused
 from kisbt.krx.calendar import KST
+from kisbt.model.candle import MINUTE
 from strategies.ma_rsi_bollinger import MaRsiBollinger
-from tests.helpers.runs import Market, market, minute_config
+from tests.helpers.runs import ROOT, Market, market, minute_config
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
@@ -119,6 +122,26 @@ def test_row_63_a_gap_in_the_trades_is_flagged(tmp_path: Path) -> None:
         there.emulator.fault("ws(mute, tr=trade, nth=60, count=8)")
         there.run()
         assert _events(there, "gap") >= 1
+
+
+def test_a_symbol_refused_after_a_reconnect_is_asked_for_instead(
+    tmp_path: Path,
+) -> None:
+    said: list[str] = []
+    with market(tmp_path, start=LATE) as there:
+        there.emulator.fault("ws(drop, tr=trade, nth=60)")
+        # Five symbols are subscribed at first: the sixth is one again.
+        there.emulator.fault("ws(sub_reject, OPSP8993, tr=H0STCNT0, nth=6)")
+        finished = there.run(say=said.append)
+        assert there.untrue(ended=False) == []
+    assert finished.exit_state == "done"
+    (line,) = [text for text in said if "asked for every 3 s instead" in text]
+    symbol = next(s for s in there.emulator.settings.symbols if s in line)
+    ends = CandleStore(finished.folder / "candles").read(symbol, MINUTE).end
+    true = CandleStore(ROOT / "data").read(symbol, MINUTE)
+    since = np.datetime64("2025-12-30T15:00:00")
+    assert ends[-1] == true.between(since, None).end[-1]
+    assert len(ends[ends >= since]) >= 20
 
 
 def test_row_44_on_the_real_server_as_well(tmp_path: Path) -> None:

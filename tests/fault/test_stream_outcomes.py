@@ -159,6 +159,49 @@ def test_row_44_drop_is_followed_by_a_gap_since_the_last_frame() -> None:
         assert gaps[1].since < gaps[1].until
 
 
+@pytest.mark.parametrize("trades", [False, True])
+def test_a_connection_says_what_comes_over_it(trades: bool) -> None:
+    with rig() as r:
+        r.server.idle = once(DROP)
+        if trades:
+            r.stream.subscribe_trades("005930")
+        else:
+            r.stream.subscribe_notices()
+        r.stream.start()
+        lost, back = r.events(1, Alert)[0], r.events(1, Gap)[0]
+        assert lost.trouble is Trouble.DOWN
+        assert (lost.trades, lost.orders) == (trades, not trades)
+        assert (back.trades, back.orders) == (trades, not trades)
+
+
+def test_a_refused_symbol_is_told_and_asked_for_again_on_the_next_connection() -> None:
+    refuse = [True]
+
+    def answer(socket: FakeSocket, request: Registration) -> str:
+        if refuse[0] and request.tr_key == "005930":
+            return r.server.say(request, "OPSP8993", "no such symbol")
+        return r.server.confirm(socket, request)
+
+    with rig() as r:
+        r.server.answer = answer
+        r.stream.subscribe_notices()
+        r.stream.subscribe_trades("005930")
+        r.stream.start()
+        for _connection in range(2):
+            told = r.events(1, Alert)[0]
+            assert (told.trouble, told.symbol) == (Trouble.REFUSED, "005930")
+            assert (told.trades, told.orders) == (True, False)
+            gap = r.events(1, Gap)[0]
+            assert (gap.trades, gap.orders) == (False, True)
+            r.until(lambda: r.stream.state().settled)
+            assert not r.stream.state().ready
+            refuse[0] = _connection == 0
+            r.server.sockets[-1].frames.append(DROP)
+            assert r.events(1, Alert)[0].trouble is Trouble.DOWN
+        assert r.events(1, Gap)[0].trades
+        assert r.stream.wait_ready(10)
+
+
 def test_row_46_duplicates_are_all_handed_over() -> None:
     # Only REST can tell two equal fills from one sent twice.
     with rig() as r:

@@ -1,0 +1,113 @@
+"""The thread that turns the trading loop, and who hears of its hanging."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+from kisbt.app.live import beating
+from kisbt.app.loops import TradingThread
+from kisbt.app.session import Stage
+from kisbt.clock import KST, ManualClock
+from kisbt.orders.halt import Heartbeat, Pulse, read_beat
+from kisbt.orders.watch import STALE_S, Finding, Vigil
+
+MORNING = datetime(2025, 12, 30, 9, 30, tzinfo=KST)
+
+
+class Session:
+    """A trading loop that stops where a test wants it to."""
+
+    def __init__(self) -> None:
+        self.stage = Stage.OPEN
+        self.turns = 0
+        self.turned = threading.Event()
+        self.go = threading.Event()
+        self.go.set()
+        self.inside = lambda: None
+
+    def turn(self) -> float:
+        self.turns += 1
+        self.inside()
+        self.turned.set()
+        assert self.go.wait(30)
+        return 1.0
+
+    def turn_again(self, thread: TradingThread) -> None:
+        self.turned.clear()
+        thread.wake()
+        assert self.turned.wait(30)
+
+
+@contextmanager
+def turning() -> Iterator[tuple[TradingThread, Session, ManualClock]]:
+    session, clock = Session(), ManualClock(MORNING)
+    venue = SimpleNamespace(wall_s=lambda seconds: seconds)
+    thread = TradingThread(session, venue, lambda error: None, wall=clock)
+    thread.start()
+    try:
+        assert session.turned.wait(30)
+        yield thread, session, clock
+    finally:
+        session.go.set()
+        assert thread.stop()
+
+
+def test_a_loop_that_does_not_come_back_hangs() -> None:
+    with turning() as (thread, session, clock):
+        session.go.clear()
+        session.turn_again(thread)
+        clock.advance(1.9 * STALE_S)
+        assert not thread.hangs(STALE_S)
+        thread.sign()  # somebody else's call is no sign of its life
+        clock.advance(0.2 * STALE_S)
+        assert thread.hangs(STALE_S)
+        session.go.set()
+        session.turn_again(thread)
+        assert not thread.hangs(STALE_S)
+
+
+def test_a_loop_that_calls_the_server_again_and_again_gets_on() -> None:
+    with turning() as (thread, session, clock):
+
+        def calling() -> None:
+            for _attempt in range(4):
+                clock.advance(STALE_S)
+                thread.sign()
+
+        session.inside = calling
+        session.turn_again(thread)
+        assert not thread.hangs(STALE_S)
+
+
+def test_a_loop_that_has_ended_does_not_hang() -> None:
+    with turning() as (thread, _session, clock):
+        assert thread.stop()
+        clock.advance(10 * STALE_S)
+        assert not thread.hangs(STALE_S)
+
+
+def test_the_watchdog_hears_nothing_of_a_run_whose_trading_loop_hangs(
+    tmp_path: Path,
+) -> None:
+    with turning() as (thread, session, clock):
+        heart = Heartbeat(tmp_path, clock=clock)
+        beat = beating(heart, {"session": session, "thread": thread}, None, STALE_S)
+        beat()
+        first = read_beat(tmp_path)
+        assert first is not None
+        assert first.pulse is Pulse.OPEN
+        vigil = Vigil(first.pid)
+        session.go.clear()
+        session.turn_again(thread)
+        found = Finding.WELL
+        waited_s = 0.0
+        while found is Finding.WELL and waited_s < 10 * STALE_S:
+            clock.advance(1.0)
+            waited_s += 1.0
+            beat()  # the strategy's own loop turns all the time
+            found = vigil.look(read_beat(tmp_path), clock.monotonic())
+        assert found is Finding.STALE
+        assert waited_s < 4 * STALE_S
