@@ -22,6 +22,7 @@ from kisbt.app.backtest import (
 )
 from kisbt.app.prepare import Prepared, prepare
 from kisbt.app.strategies import load_strategy_class
+from kisbt.bt.engine.recall import recalled
 from kisbt.bt.result import Times, equity_curve, fill_rows, round_trips
 from kisbt.candles.columns import CandleColumns
 from kisbt.candles.store import CandleStore
@@ -34,10 +35,10 @@ from kisbt.optimize.space import Params
 from kisbt.optimize.trials import STORED, Trial
 from kisbt.optimize.windows import Range
 from kisbt.report.metrics import (
+    metrics_of,
     returns_of,
     session_values,
     starting_value,
-    summarise,
 )
 from kisbt.text import _, current_language, use_language
 
@@ -227,7 +228,7 @@ def run_trial(job: Job, window: Range | None, number: int, params: Params) -> Tr
         KisbtError: this worker cannot run the job at all.
     """
     bench = _open(job, window)
-    with use_language(bench.language):
+    with use_language(bench.language), recalled():
         try:
             result = lean_result(bench.prepared, params, times=bench.times)
         except KisbtError as error:
@@ -241,7 +242,7 @@ def trial_of(number: int, params: Params, result: RunResult) -> Trial:
     return Trial(
         number=number,
         params=params,
-        metrics=summarise(result)["metrics"],
+        metrics=metrics_of(result),
         returns=session_returns(result).astype(STORED).tobytes(),
     )
 

@@ -9,53 +9,59 @@ from kisbt.model.order import Side
 
 
 class OrderBook:
-    """Orders that have not ended, by backtrader's reference number."""
+    """Orders that have not ended.
+
+    Attributes:
+        orders: by backtrader's reference number, oldest first.
+    """
 
     def __init__(self) -> None:
         """Start empty."""
-        self._orders: dict[int, PlacedOrder] = {}
+        self.orders: dict[int, PlacedOrder] = {}
         self._of_feed: dict[Any, dict[int, PlacedOrder]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._orders)
+        return bool(self.orders)
 
     def add(self, placed: PlacedOrder) -> None:
         """Add an order."""
         order = placed.order
-        self._orders[order.ref] = placed
+        self.orders[order.ref] = placed
         self._of_feed.setdefault(order.data, {})[order.ref] = placed
 
     def get(self, order: Any) -> PlacedOrder | None:
         """Return what is known of an order; None when it has ended."""
-        return self._orders.get(order.ref)
+        return self.orders.get(order.ref)
 
     def remove(self, order: Any) -> None:
         """Forget an order."""
-        placed = self._orders.pop(order.ref, None)
+        placed = self.orders.pop(order.ref, None)
         if placed is not None:
             del self._of_feed[placed.order.data][order.ref]
 
     def forget_ended(self) -> None:
         """Forget the orders that have ended."""
-        orders = [placed.order for placed in self._orders.values()]
-        for order in orders:
-            if not order.alive():
-                self.remove(order)
+        ended = [p.order for p in self.orders.values() if not p.order.alive()]
+        for order in ended:
+            self.remove(order)
 
     def live(self) -> Iterator[PlacedOrder]:
         """Yield the orders that can still be filled, oldest first."""
-        return (p for p in list(self._orders.values()) if p.order.alive())
+        return (p for p in list(self.orders.values()) if p.order.alive())
 
     def earliest_end(self) -> float:
         """Return when the first of the orders ends with its session, ended or not."""
-        return min([p.expires for p in self._orders.values()], default=math.inf)
+        first = math.inf
+        for placed in self.orders.values():
+            first = min(first, placed.expires)
+        return first
 
     def reserved_cash(self) -> float:
         """Return the won set aside for working buys."""
         # One by one, oldest first: `sum` rounds otherwise from Python 3.12 on, and who
         # adds the newest order to the sum has to get the same won.
         reserved = 0.0
-        for placed in self._orders.values():
+        for placed in self.orders.values():
             if placed.reserve and placed.order.alive() and not placed.leaving:
                 reserved += abs(placed.order.executed.remsize) * placed.reserve
         return reserved

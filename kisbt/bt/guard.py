@@ -15,13 +15,18 @@ _SESSIONS_COUNTED = 8
 
 
 class RiskGuard:
-    """Counts orders and losses by session and asks `orders.risk` about an order."""
+    """Counts orders and losses by session and asks `orders.risk` about an order.
+
+    Attributes:
+        day: number of the day of the last bar.
+        day_start_equity: won, before that day's first bar.
+    """
 
     def __init__(self, limits: RiskLimits, cash: float) -> None:
         """Start a run with `cash` won."""
         self._limits = limits
         self.day = 0
-        self._day_start_equity = cash
+        self.day_start_equity = cash
         self._orders_of: dict[date, int] = {}
         self._orders_at: tuple[float, int] = (0.0, 0)
         self._halted_on: date | None = None
@@ -31,14 +36,7 @@ class RiskGuard:
         """Note a new bar; `equity` is the value at the bar before, won."""
         day = int(now)
         if day != self.day:
-            self.day = day
-            self._day_start_equity = equity
-            if len(self._orders_of) > _SESSIONS_COUNTED:
-                self._orders_of = {
-                    session: count
-                    for session, count in self._orders_of.items()
-                    if session.toordinal() >= day
-                }
+            self.day, self.day_start_equity = day, equity
 
     def check(
         self,
@@ -70,8 +68,9 @@ class RiskGuard:
         same_day = session.toordinal() == self.day
         state = RiskState(
             equity=equity,
-            day_start_equity=self._day_start_equity if same_day else equity,
-            symbol_value=held * close + book.working_value(feed, close),
+            day_start_equity=self.day_start_equity if same_day else equity,
+            symbol_value=held * close
+            + (book.working_value(feed, close) if book.orders else 0),
             orders_today=self._orders_of.get(session, 0),
             orders_this_minute=self._orders_at[1] if self._orders_at[0] == now else 0,
             open_orders=self._open_orders(book),
@@ -87,9 +86,9 @@ class RiskGuard:
         limit = self._limits.max_daily_loss_pct
         if limit is None:
             return
-        if limit > 0.0 and equity > self._day_start_equity * (1.0 - limit / 100.0):
+        if limit > 0.0 and equity > self.day_start_equity * (1.0 - limit / 100.0):
             return  # far from a halt: the usual bar
-        state = RiskState(equity=equity, day_start_equity=self._day_start_equity)
+        state = RiskState(equity=equity, day_start_equity=self.day_start_equity)
         if halts_session(self._limits, state):
             self._halted_on = date.fromordinal(int(now))
 
@@ -98,6 +97,12 @@ class RiskGuard:
         self._orders_of[session] = self._orders_of.get(session, 0) + 1
         before = self._orders_at[1] if self._orders_at[0] == now else 0
         self._orders_at = (now, before + 1)
+        if len(self._orders_of) > _SESSIONS_COUNTED:
+            self._orders_of = {
+                session: count
+                for session, count in self._orders_of.items()
+                if session.toordinal() >= self.day
+            }
 
     def count_round_trip(self, session: date, *, lost: bool) -> None:
         """Count a closed position; a gain begins the row of losses anew."""
@@ -109,7 +114,7 @@ class RiskGuard:
         last, losses = self._losses
         return {
             "day": self.day,
-            "day_start_equity": self._day_start_equity,
+            "day_start_equity": self.day_start_equity,
             "orders_of": {str(day): n for day, n in self._orders_of.items()},
             "halted_on": None if self._halted_on is None else str(self._halted_on),
             "losses": [None if last is None else str(last), losses],
@@ -120,7 +125,7 @@ class RiskGuard:
         last, losses = kept["losses"]
         halted = kept["halted_on"]
         self.day = int(kept["day"])
-        self._day_start_equity = float(kept["day_start_equity"])
+        self.day_start_equity = float(kept["day_start_equity"])
         self._orders_of = {
             date.fromisoformat(day): int(n) for day, n in kept["orders_of"].items()
         }

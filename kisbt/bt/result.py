@@ -1,6 +1,5 @@
 """A finished run as values: rows and columns of `model.result`."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kisbt.bt.engine.late import settled
 from kisbt.bt.feed import CandleFeed, number_to_datetime
 from kisbt.bt.mapping import order_state
 from kisbt.bt.recorder import Execution, PlacedOrder, Recorder
@@ -31,13 +31,20 @@ class Times:
     def __init__(self) -> None:
         """Start empty."""
         self._known: dict[float, datetime] = {}
+        self._since_midnight: dict[float, timedelta] = {}
 
     def __call__(self, number: float) -> datetime:
         """Return the time of a date number."""
         moment = self._known.get(number)
         if moment is None:
-            moment = number_to_datetime(number).replace(microsecond=0, tzinfo=KST)
-            self._known[number] = moment
+            day = int(number)
+            midnight = datetime.fromordinal(day).replace(tzinfo=KST)
+            # Most bars of a run end at the same few times of day.
+            since = self._since_midnight.get(number - day)
+            if since is None:
+                exact = number_to_datetime(number).replace(microsecond=0, tzinfo=KST)
+                since = self._since_midnight[number - day] = exact - midnight
+            moment = self._known[number] = midnight + since
         return moment
 
 
@@ -53,21 +60,24 @@ def fill_rows(recorder: Recorder, times: Times) -> tuple[FillRow, ...]:
 
 def execution_rows(fills: Iterable[Execution], times: Times) -> tuple[FillRow, ...]:
     """Return fills as rows of fills.csv, in their order."""
-    return tuple(
-        FillRow(
-            time=fill.at or times(fill.bar),
-            bar=times(fill.bar),
-            symbol=fill.symbol,
-            side=fill.side,
-            quantity=fill.quantity,
-            price=fill.price,
-            commission=fill.commission,
-            tax=fill.tax,
-            slippage=fill.slippage,
-            order_ref=fill.order_number,
+    rows = []
+    for fill in fills:
+        bar = times(fill.bar)
+        rows.append(
+            FillRow(
+                time=fill.at or bar,
+                bar=bar,
+                symbol=fill.symbol,
+                side=fill.side,
+                quantity=fill.quantity,
+                price=fill.price,
+                commission=fill.commission,
+                tax=fill.tax,
+                slippage=fill.slippage,
+                order_ref=fill.order_number,
+            )
         )
-        for fill in fills
-    )
+    return tuple(rows)
 
 
 def decision_rows(recorder: Recorder, times: Times) -> tuple[DecisionRow, ...]:
@@ -78,7 +88,7 @@ def decision_rows(recorder: Recorder, times: Times) -> tuple[DecisionRow, ...]:
             symbol=decision.symbol,
             action=decision.action,
             reason=decision.reason,
-            indicators=decision.indicators,
+            indicators=settled(decision.indicators),
             result=decision.result,
             order_ref=decision.order_number,
         )
@@ -148,22 +158,24 @@ def round_trips(
     """
     reasons = {placed.number: placed.reason for placed in recorder.orders}
     reasons.update((fill.order_number, "") for fill in recorder.opening)
-    going: dict[str, _RoundTrip] = defaultdict(_RoundTrip)
-    trades: list[TradeRow] = []
+    going: dict[str, _RoundTrip] = {}
+    closed: list[_RoundTrip] = []
     for fill in (*recorder.opening, *recorder.fills):
-        for part in _split_at_zero(fill, going[fill.symbol].size):
-            trip = going[fill.symbol]
+        trip = going.get(fill.symbol)
+        for part in _split_at_zero(fill, 0 if trip is None else trip.size):
+            if trip is None:
+                trip = going[fill.symbol] = _RoundTrip()
             trip.add(part)
             if trip.size == 0:
-                candles = feeds[fill.symbol].candles
-                trades.append(_trade_row(trip, candles, reasons, times))
+                closed.append(trip)
                 del going[fill.symbol]
+                trip = None
     last = max((feed.candles.end[-1] for feed in feeds.values()), default=None)
     held = tuple(
         _open_position(symbol, trip, feeds[symbol].candles, last, times)
         for symbol, trip in going.items()
     )
-    return tuple(trades), held
+    return _trade_rows(closed, feeds, reasons, times), held
 
 
 def _split_at_zero(fill: Execution, size: int) -> tuple[Execution, ...]:
@@ -209,26 +221,49 @@ def _order_row(placed: PlacedOrder, times: Times) -> OrderRow:
     )
 
 
-def _trade_row(
-    trip: _RoundTrip,
-    candles: CandleColumns,
+def _trade_rows(
+    trips: Sequence[_RoundTrip],
+    feeds: Mapping[str, CandleFeed],
     reasons: Mapping[int, str],
     times: Times,
+) -> tuple[TradeRow, ...]:
+    """Return finished round trips as rows, in their order."""
+    spans = [(times(t.entries[0].bar), times(t.exits[-1].bar)) for t in trips]
+    symbols = [trip.entries[0].symbol for trip in trips]
+    of_symbol: dict[str, list[int]] = {}
+    for number, symbol in enumerate(symbols):
+        of_symbol.setdefault(symbol, []).append(number)
+    bars = [0] * len(trips)
+    for symbol, numbers in of_symbol.items():
+        counts = _bars_between(feeds[symbol].candles, [spans[k] for k in numbers])
+        for number, count in zip(numbers, counts, strict=True):
+            bars[number] = count
+    return tuple(
+        _trade_row(trip, symbol, span, count, reasons)
+        for trip, symbol, span, count in zip(trips, symbols, spans, bars, strict=True)
+    )
+
+
+def _trade_row(
+    trip: _RoundTrip,
+    symbol: str,
+    span: tuple[datetime, datetime],
+    bars: int,
+    reasons: Mapping[int, str],
 ) -> TradeRow:
-    entry, exit_ = times(trip.entries[0].bar), times(trip.exits[-1].bar)
-    paid, received = _amount(trip.entries), _amount(trip.exits)
-    quantity = _total(trip.entries)
-    long = trip.entries[0].side is Side.BUY
-    gross = received - paid if long else paid - received
-    fills = [*trip.entries, *trip.exits]
+    entries, exits = trip.entries, trip.exits
+    paid, received = _amount(entries), _amount(exits)
+    quantity = _total(entries)
+    gross = received - paid if entries[0].side is Side.BUY else paid - received
+    fills = [*entries, *exits]
     commission = sum([fill.commission for fill in fills])
     tax = sum([fill.tax for fill in fills])
     net = gross - commission - tax
     return TradeRow(
-        symbol=trip.entries[0].symbol,
-        entry_time=entry,
+        symbol=symbol,
+        entry_time=span[0],
         entry_price=paid / quantity,
-        exit_time=exit_,
+        exit_time=span[1],
         exit_price=received / quantity,
         quantity=quantity,
         gross_pnl=gross,
@@ -236,9 +271,9 @@ def _trade_row(
         tax=tax,
         net_pnl=net,
         return_pct=net / paid * 100.0,
-        bars_held=_bars_between(candles, entry, exit_),
-        entry_reason=_joined(reasons, trip.entries),
-        exit_reason=_joined(reasons, trip.exits),
+        bars_held=bars,
+        entry_reason=_joined(reasons, entries),
+        exit_reason=_joined(reasons, exits),
     )
 
 
@@ -271,28 +306,33 @@ def _open_position(
     )
 
 
-def _bars_between(candles: CandleColumns, first: datetime, last: datetime) -> int:
-    """Return how many bars lie from the first fill to the last one."""
-    # As numbers: numpy is slow at turning single times into its own.
-    ends = candles.end.view(np.int64)
-    start, stop = (
-        ends.searchsorted((moment - _UNIX_EPOCH) // _SECOND) for moment in (first, last)
-    )
-    return int(stop - start)
+def _bars_between(
+    candles: CandleColumns, spans: Sequence[tuple[datetime, datetime]]
+) -> list[int]:
+    """Return how many bars lie from each first fill to the last one of its trip."""
+    # As numbers, all at once: numpy is slow at turning single times into its own.
+    seconds = [(moment - _UNIX_EPOCH) // _SECOND for span in spans for moment in span]
+    at = candles.end.view(np.int64).searchsorted(seconds)
+    counts: list[int] = (at[1::2] - at[::2]).tolist()
+    return counts
 
 
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=KST)  # of naive KST times
 _SECOND = timedelta(seconds=1)
 
 
-def _total(fills: Iterable[Execution]) -> int:
+def _total(fills: Sequence[Execution]) -> int:
     return sum([fill.quantity for fill in fills])
 
 
-def _amount(fills: Iterable[Execution]) -> float:
+def _amount(fills: Sequence[Execution]) -> float:
+    if len(fills) == 1:  # most are
+        return fills[0].quantity * fills[0].price
     return sum([fill.quantity * fill.price for fill in fills])
 
 
 def _joined(reasons: Mapping[int, str], fills: Sequence[Execution]) -> str:
+    if len(fills) == 1:
+        return reasons[fills[0].order_number]
     named = dict.fromkeys([reasons[fill.order_number] for fill in fills])
     return ", ".join([reason for reason in named if reason])

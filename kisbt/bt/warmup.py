@@ -1,6 +1,7 @@
 """Bars that feed indicators only: the strategy is not called on them."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 _CALLS = ("next", "nextstart", "prenext")
@@ -26,6 +27,17 @@ def hold_until(strategy_class: type[Any], first: float) -> type[Any]:
         strategy_class: a `bt.Strategy`.
         first: END of the first tradable bar; infinity never opens the gate.
     """
+    known: Any = strategy_class
+    gated, made_with = _gated(known, first)
+    if vars(gated) == made_with:
+        return gated
+    # A run has left something in the class: the next one must not find it.
+    return _gated.__wrapped__(strategy_class, first)[0]
+
+
+@lru_cache(maxsize=8)
+def _gated(strategy_class: type[Any], first: float) -> tuple[type[Any], dict[str, Any]]:
+    """Return the class of `hold_until` and its attributes; a search needs it often."""
 
     class Gated(strategy_class, Gate):
         """The user's strategy behind the gate."""
@@ -57,7 +69,7 @@ def hold_until(strategy_class: type[Any], first: float) -> type[Any]:
     Gated.__name__ = strategy_class.__name__
     Gated.__qualname__ = strategy_class.__qualname__
     Gated.__module__ = strategy_class.__module__
-    return Gated
+    return Gated, dict(vars(Gated))
 
 
 def hold_unless(

@@ -178,19 +178,10 @@ def summarise(result: RunResult) -> dict[str, Any]:
         and ratios of money are fractions: 0.12 is 12 %), ``missing`` maps each
         key without a number to a reason code.
     """
-    start = starting_value(result)
-    sheet = _Sheet()
-    equity = result.equity.equity
+    equity, start = result.equity.equity, starting_value(result)
     sessions = session_values(result.equity.time, equity)
     path = np.concatenate(([start], sessions.value))
-    sheet.put("starting_value", start)
-    _performance(sheet, result, start, sessions)
-    drawdown = _drawdown(sheet, result, start, sessions)
-    _exposure(sheet, result, len(sessions.day))
-    _trade_numbers(sheet, result.trades)
-    _costs(sheet, result)
-    _comparison(sheet, result, start, sessions)
-    _open_positions(sheet, result)
+    sheet, drawdown = _fill_sheet(result, start, sessions)
     run = result.run
     return {
         "version": SUMMARY_VERSION,
@@ -211,6 +202,28 @@ def summarise(result: RunResult) -> dict[str, Any]:
         "refused": refused_orders(result),
         "order_states": _order_states(result),
     }
+
+
+def metrics_of(result: RunResult) -> dict[str, float | int | None]:
+    """Return the ``metrics`` of `summarise`, without the tables beside them."""
+    sessions = session_values(result.equity.time, result.equity.equity)
+    return _fill_sheet(result, starting_value(result), sessions)[0].values
+
+
+def _fill_sheet(
+    result: RunResult, start: float, sessions: SessionValues
+) -> tuple["_Sheet", dict[str, Any] | None]:
+    """Return all numbers, and the dates of the drawdown."""
+    sheet = _Sheet()
+    sheet.put("starting_value", start)
+    _performance(sheet, result, start, sessions)
+    drawdown = _drawdown(sheet, result, start, sessions)
+    _exposure(sheet, result, len(sessions.day))
+    _trade_numbers(sheet, result.trades)
+    _costs(sheet, result)
+    _comparison(sheet, result, start, sessions)
+    _open_positions(sheet, result)
+    return sheet, drawdown
 
 
 def starting_value(result: RunResult) -> float:

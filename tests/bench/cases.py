@@ -9,9 +9,9 @@ import gc
 import json
 import re
 import resource
-import shutil
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -259,8 +259,7 @@ def run_kisbt(market: Market, *, rules: str = "krx") -> int:
     """Run the house strategy from the CSV files to a run folder; return the fills."""
     for cached in market.csv.glob("*.npy"):
         cached.unlink()
-    out = market.folder / "run"
-    shutil.rmtree(out, ignore_errors=True)
+    out = Path(tempfile.mkdtemp(dir=market.folder)) / "run"
     config = load_config(
         {
             "strategy": {"class": "strategies.ma_rsi_bollinger:MaRsiBollinger"},

@@ -1,13 +1,15 @@
 """The strategy of the sweep budget, and backtrader's own sweep of it.
 
-``python -m tests.bench.sweepcase FILE.csv`` runs `optstrategy` in a process of its
-own, because it forks, and prints seconds and results as JSON.
+``python -m tests.bench.sweepcase FILE.csv [ANALYZER ...]`` runs `optstrategy` in a
+process of its own, because it forks, and prints seconds and results as JSON. It always
+has the analyzer `Returns`, which tells the total return.
 """
 
 import json
 import math
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import backtrader as bt
@@ -40,8 +42,13 @@ class Swept(Reference):
             )
 
 
-def optstrategy(file: str) -> dict[str, Any]:
-    """Return seconds, and parameters and total return of every run."""
+def optstrategy(file: str, analyzers: Sequence[str]) -> dict[str, Any]:
+    """Return seconds, and parameters and total return of every run.
+
+    Args:
+        file: candles, CSV.
+        analyzers: of backtrader, beside `Returns`.
+    """
     from tests.bench.sweepcase import Swept as Named
 
     started = time.perf_counter()
@@ -53,7 +60,8 @@ def optstrategy(file: str) -> dict[str, Any]:
             dataname=file, dtformat="%Y-%m-%d %H:%M:%S", openinterest=-1
         )
     )
-    cerebro.addanalyzer(bt.analyzers.Returns)
+    for name in {"Returns", *analyzers}:
+        cerebro.addanalyzer(getattr(bt.analyzers, name))
     cerebro.optstrategy(Named, **SPACE)
     runs = cerebro.run()
     spent = time.perf_counter() - started
@@ -62,7 +70,7 @@ def optstrategy(file: str) -> dict[str, Any]:
         "trials": [
             [
                 {name: getattr(run.params, name) for name in SPACE},
-                math.expm1(run.analyzers[0].get_analysis()["rtot"]),
+                math.expm1(run.analyzers.returns.get_analysis()["rtot"]),
             ]
             for (run,) in runs
         ],
@@ -70,4 +78,4 @@ def optstrategy(file: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(optstrategy(sys.argv[1])))
+    sys.stdout.write(json.dumps(optstrategy(sys.argv[1], sys.argv[2:])))

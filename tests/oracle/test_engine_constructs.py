@@ -392,6 +392,28 @@ def test_methods_replaced_on_the_object() -> None:
     quick(Switching)
 
 
+def test_an_indicator_that_is_written_into() -> None:
+    """A decision shows the values its indicators had when it was made."""
+
+    class Writing(Crossing):
+        def __init__(self) -> None:
+            super().__init__()
+            self.average = bt.ind.SMA(period=4)
+
+        def next(self) -> None:
+            super().next()
+            if len(self) % 5 == 0:
+                self.buy(size=1)
+                self.average.lines.sma[0] = 1.0 + len(self)
+            elif len(self) % 7 == 0:
+                self.sell(size=1)
+                self.average.lines.sma.set(2.0, ago=-3)
+                self.average.lines.sma[-1] = 3.0
+
+    for broker in (krx, none):
+        assert not quick(Writing, broker=broker).error
+
+
 def test_sizers_and_trade_history() -> None:
     class Sized(Crossing):
         def next(self) -> None:

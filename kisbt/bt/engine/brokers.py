@@ -12,7 +12,7 @@ from backtrader.comminfo import CommInfoBase
 from backtrader.order import BuyOrder, SellOrder
 from backtrader.position import Position
 
-from kisbt.bt.engine.orders import OrderMaker, clone
+from kisbt.bt.engine.orders import OrderMaker, clone, execution_bit, fill
 
 _VALUATION = (
     "getvaluesize",
@@ -306,22 +306,11 @@ class LeanBackBroker(BackBroker):
             position.update(filled, price, feed.datetime.datetime())
             if closed and self.p.int2pnl:
                 closed_costs += self.d_credit.pop(feed, 0.0)
-            order.execute(
-                time,
-                filled,
-                price,
-                closed,
-                closed_value,
-                closed_costs,
-                opened,
-                opened_value,
-                opened_costs,
-                scheme.margin,
-                gain,
-                psize,
-                pprice,
-            )
-            order.addcomminfo(scheme)
+            shut = closed, closed_value, closed_costs
+            parts = *shut, opened, opened_value, opened_costs
+            bit = execution_bit(time, filled, price, parts, gain, (psize, pprice))
+            fill(order, bit, scheme.margin)
+            order.comminfo = scheme
             self.notify(order)
             self._ococheck(order)
         if wanted and not opened:
@@ -374,7 +363,7 @@ class LeanBackBroker(BackBroker):
         if self.pending:
             self._match_pending()
         self._mark_to_close()
-        self._get_value()
+        LeanBackBroker._get_value(self)
 
     def _is_idle(self) -> bool:
         """Return whether nothing can have changed the account."""
@@ -440,12 +429,17 @@ class LeanBackBroker(BackBroker):
         leveraged = value = unrealized = 0.0
         for _feed, position, scheme, close in self._open:
             size, price = position.size, close[0]
-            worth = scheme.getvaluesize(size, price)
-            gain = scheme.profitandloss(size, position.price, price)
+            if scheme._stocklike:
+                # As the two methods, which are backtrader's own here.
+                worth = size * price
+                gain = size * (price - position.price) * scheme.p.mult
+            else:
+                worth = scheme.getvaluesize(size, price)
+                gain = scheme.profitandloss(size, position.price, price)
             leveraged += worth
             unrealized += gain
             if worth > 0:
-                value += (worth - gain) / scheme.get_leverage()
+                value += (worth - gain) / scheme.p.leverage
                 value += gain
             else:
                 value += worth

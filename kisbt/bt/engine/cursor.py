@@ -42,13 +42,29 @@ def _moment(number: float) -> datetime:
 class CursorLine:
     """Mixed in before a line's class: its position is that of its cell."""
 
+    _watchers: tuple[Any, ...] = ()
+
     def __getitem__(self, ago: int) -> Any:
         return self.array[self._cell[0] + ago]  # type: ignore[attr-defined]
 
     def __setitem__(self, ago: int, value: Any) -> None:
+        if self._watchers:
+            self._tell_watchers()
         self.array[self._cell[0] + ago] = value  # type: ignore[attr-defined]
         for binding in self.bindings:  # type: ignore[attr-defined]
             binding[ago] = value
+
+    def set(self, value: Any, ago: int = 0) -> None:
+        self[ago] = value
+
+    def watch(self, watcher: Any) -> None:
+        """Let `watcher.settle()` be called before the line is written into."""
+        self._watchers = (*self._watchers, watcher)
+
+    def _tell_watchers(self) -> None:
+        for watcher in self._watchers:
+            watcher.settle()
+        self._watchers = ()
 
     def __len__(self) -> int:
         return self._cell[0] + 1  # type: ignore[attr-defined]
@@ -164,6 +180,7 @@ class Cursors:
         for line, kind, cell in self._lines:
             line.__class__ = kind
             del line.__dict__["_cell"]
+            line.__dict__.pop("_watchers", None)
             line._idx, line.lencount = cell[0], cell[0] + 1
         for series, kind, added in self._series:
             series.__class__ = kind

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from backtrader import functions, linebuffer
 from backtrader.indicators import basicops, crossover
 
+from kisbt.bt.engine.recall import recall
 from kisbt.bt.engine.sums import columns_sum, window_sums
 
 Floats = npt.NDArray[np.float64]
@@ -82,7 +83,7 @@ def _window(item: Any, start: int, end: int) -> tuple[Floats, int]:
 
 def _average(item: Any, start: int, end: int) -> Floats:
     values, period = _window(item, start, end)
-    sums = window_sums(values, period)
+    sums: Floats | None = recall(window_sums, values, period)
     if sums is None:
         raise Unfit
     return sums / period
@@ -157,14 +158,19 @@ def _count_true(values: Floats, period: int) -> Any:
 # Recursions.
 
 
-def _smooth(item: Any, start: int, end: int) -> list[float]:
+def _smooth(item: Any, start: int, end: int) -> Floats:
     """Return prev * (1 - alpha) + value * alpha, bar after bar."""
-    rest, previous = item.alpha1, item.line.array[start - 1]
+    parts = column(item.data, start, end) * item.alpha
+    smoothed: Floats = recall(_smoothed, parts, item.alpha1, item.line.array[start - 1])
+    return smoothed
+
+
+def _smoothed(parts: Floats, rest: float, previous: float) -> Floats:
     smoothed = []
-    for part in (column(item.data, start, end) * item.alpha).tolist():
+    for part in parts.tolist():
         previous = previous * rest + part
         smoothed.append(previous)
-    return smoothed
+    return np.array(smoothed)
 
 
 def _smooth_by_line(item: Any, start: int, end: int) -> list[float]:
@@ -232,6 +238,10 @@ def _power(base: Any, exponent: Any) -> Any:
         and np.array_equal(base, np.rint(base))
     ):
         return base * base  # a whole number below 2**52: exact, as `pow` is
+    return recall(_python_power, base, exponent)
+
+
+def _python_power(base: Floats, exponent: float) -> Floats:
     # numpy's power takes short cuts (0.5 as a square root) that round otherwise.
     return np.fromiter(
         map(pow, base.tolist(), [exponent] * len(base)), np.float64, len(base)

@@ -7,93 +7,60 @@ refuses, goes its way.
 """
 
 import math
-from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Mapping
 from datetime import date
-from fractions import Fraction
 from typing import Any
 
 from backtrader import Order
 from backtrader.order import BuyOrder, SellOrder
 
 from kisbt.bt.backbroker import KrxBackBroker
-from kisbt.bt.comminfo import KrxCommInfo
 from kisbt.bt.engine.brokers import LeanBackBroker
-from kisbt.bt.engine.orders import ORDER_DEFAULTS, clone
-from kisbt.bt.market import instrument_of, is_adjusted, session_of
+from kisbt.bt.engine.late import LateLines, late_lines
+from kisbt.bt.engine.orders import (
+    ORDER_DEFAULTS,
+    accept_at_once,
+    clone,
+    execution_bit,
+    fill,
+)
+from kisbt.bt.engine.traded import Traded
+from kisbt.bt.market import session_of
 from kisbt.bt.recorder import Decision, Execution, PlacedOrder
+from kisbt.bt.snapshot import indicator_lines
 from kisbt.errors import RiskRefused
-from kisbt.krx.fees import TAX_TABLE, commission, tax_rate
+from kisbt.krx.fees import TAX_TABLE, commission
 from kisbt.krx.matching import fillable_quantity
-from kisbt.krx.sendable import Sendable, reserve_price
-from kisbt.krx.ticks import TickTable, tick_tables
-from kisbt.model.instrument import Product
+from kisbt.krx.sendable import reserve_price
 from kisbt.model.order import OrderType, Side
+from kisbt.orders.risk import RiskLimits
 
 _KINDS: dict[Side, Any] = {Side.BUY: BuyOrder, Side.SELL: SellOrder}
 # Keywords that mean something to a broker and are no info of an order.
 _NO_INFO = frozenset({"histnotify", "_checksubmit"})
 _OWN = (
     "_pass_time",
-    "_record_from",
-    "_on_bar",
-    "_watches_loss",
+    "_has_limits",
+    "_asked",
     "_takes_plain",
+    "_late",
     "_traded",
     "_reserved",
 )
 
 
+class _MarketBuy:
+    """What the risk guard asks of a `Sendable`, for market buys."""
+
+    __slots__ = ("quantity",)
+
+    side = Side.BUY
+    limit_price = None
+
+
 def _is_plain(order: Any) -> bool:
     return order.exectype == Order.Market and order.parent is None
-
-
-class _Traded:
-    """What a plain order has to know of its feed, looked up once a run."""
-
-    __slots__ = (
-        "_tables",
-        "_tables_from",
-        "_taxes",
-        "_taxes_from",
-        "adjusted",
-        "costs",
-        "instrument",
-        "is_index",
-        "rate",
-        "reserve",
-        "reserve_at",
-        "reserve_price",
-        "with_fee",
-    )
-
-    def __init__(self, feed: Any, costs: KrxCommInfo, tax_rows: Any) -> None:
-        self.costs = costs
-        self.rate = costs.p.rate
-        self.with_fee = 1.0 + float(self.rate)
-        self.instrument = instrument_of(feed)
-        self.is_index = self.instrument.product is Product.INDEX
-        self.adjusted = is_adjusted(feed)
-        self.reserve = self.reserve_price = 0.0
-        self.reserve_at = -1.0
-        market, product = self.instrument.market, self.instrument.product
-        self._tables = tick_tables(market=market, product=product)
-        self._tables_from = [table.first for table in self._tables]
-        self._taxes_from = [row.trade_from for row in tax_rows]
-        if isinstance(costs.p.tax, Fraction):
-            self._taxes = [costs.p.tax] * len(self._taxes_from)
-        else:
-            self._taxes = [
-                tax_rate(market=market, product=product, session=day, table=tax_rows)
-                for day in self._taxes_from
-            ]
-
-    def ticks_on(self, session: date) -> TickTable:
-        """Return the price steps in force on a session."""
-        return self._tables[bisect_right(self._tables_from, session) - 1]
-
-    def tax_on(self, session: date) -> Fraction:
-        """Return the tax on a sale, as a share of its amount."""
-        return self._taxes[bisect_right(self._taxes_from, session) - 1]
 
 
 def _sender(side: Side, otherwise: Any) -> Any:
@@ -123,7 +90,8 @@ def _sender(side: Side, otherwise: Any) -> Any:
             and trailamount is trailpercent is None
             and transmit is True
         ):
-            order = self._plain(side, owner, data, size, tradeid, info)
+            make = self._plain if self._krx else self._free
+            order = make(side, owner, data, size, tradeid, exectype, info)
             if order is not None:
                 return order
         order = otherwise(
@@ -156,16 +124,17 @@ class LeanKrxBroker(KrxBackBroker, LeanBackBroker):
     def _begin_run(self, feeds: list[Any]) -> None:
         super()._begin_run(feeds)
         self._pass_time = self._now
-        self._record_from = self.p.record_from
-        self._on_bar = self.p.on_bar
-        self._watches_loss = self.p.risk.max_daily_loss_pct is not None
+        limits = self.p.risk
+        self._has_limits = limits != RiskLimits()
+        self._asked = _MarketBuy()
         # A feed that compensates another trades for it.
         self._takes_plain = (
             self._krx
             and self.p.market_orders != "protected"
             and all(feed._compensate is None for feed in feeds)
         )
-        self._traded: dict[Any, _Traded] = {}
+        self._late: dict[Any, dict[Any, LateLines | None]] = {}
+        self._traded: dict[Any, Traded] = {}
         # The won set aside for working buys; None when it has to be added up again.
         self._reserved: float | None = None
 
@@ -176,67 +145,84 @@ class LeanKrxBroker(KrxBackBroker, LeanBackBroker):
 
     # Bars.
 
-    def begin_pass(self, now: float) -> None:
-        """Take the time of the pass from the loop."""
-        self._pass_time = now
+    def make_pass(self) -> Callable[[float], None]:
+        """Return what does the broker's part of a pass, given its time."""
+        # Local names: each look-up saved is saved on every bar.
+        match = self._make_match() if self._krx else self._match_free
+        record_from, on_bar, recorder = self.p.record_from, self.p.on_bar, self.recorder
+        add_time, add_cash = recorder.times.append, recorder.cash.append
+        add_value, unlabelled = recorder.values.append, self._unlabelled
+
+        def one_pass(now: float) -> None:
+            before = self._now
+            self._pass_time = now
+            if unlabelled:
+                self._refresh_now()
+                now = self._now
+            else:
+                self._now = now
+            match(before, now)
+            if now >= record_from:
+                if now == before:
+                    value = float(self._valuemkt)
+                    recorder.add_equity(now, float(self.cash), value)
+                else:
+                    add_time(now)
+                    add_cash(self.cash)
+                    add_value(self._valuemkt)
+            if on_bar is not None:
+                on_bar(now)
+
+        return one_pass
 
     def next(self) -> None:
-        before = self._now
-        if self._unlabelled:
-            super()._refresh_now()
-            now = self._now
-        else:
-            now = self._now = self._pass_time
-        if self._krx:
-            self._next_krx(before)
-        else:
-            LeanBackBroker.next(self)
-            if self._toactivate:
-                self._hold_back_children()
-            if self._book:
-                self._book.forget_ended()
-        if now >= self._record_from:
-            recorder = self.recorder
-            if now == before:
-                value = float(self._valuemkt)
-                recorder.add_equity(now, float(self.cash), value)
-            else:
-                recorder.times.append(now)
-                recorder.cash.append(self.cash)
-                recorder.values.append(self._valuemkt)
-        if self._on_bar is not None:
-            self._on_bar(now)
+        self.make_pass()(self._pass_time)
 
-    def _next_krx(self, before: float) -> None:
-        now, guard = self._now, self._guard
-        self._reserved = None
-        if int(now) != guard.day:
-            guard.begin_bar(now, float(self._value))
+    def _match_free(self, _before: float, _now: float) -> None:
+        LeanBackBroker.next(self)
         if self._toactivate:
-            self._activate(before)
+            self._hold_back_children()
         if self._book:
-            self._work_orders()
-        # Where nothing is held and nothing has changed the value is the one before.
-        if (
-            self._held
-            or self._valuemkt
-            or self._value != self.cash
-            or self._cash_addition
-        ):
-            self._get_value()
-        if self._watches_loss:
-            guard.watch_loss(now, float(self._value))
+            self._book.forget_ended()
 
-    def _held_value(self) -> Any:
-        value: Any = 0
-        for feed, position in self._held.items():
-            value += float(position.size * feed.close[0])
-        return value
+    def _make_match(self) -> Callable[[float, float], None]:
+        guard, book, held = self._guard, self._book, self._held
+        limit = self.p.risk.max_daily_loss_pct
+        watches_loss = limit is not None
+        # Above this share of the day's first value a halt is far: the usual bar.
+        is_far, share = watches_loss and limit > 0.0, 1.0 - (limit or 0.0) / 100.0
+
+        def match(before: float, now: float) -> None:
+            self._reserved = None
+            day = int(now)
+            if day != guard.day:  # as `begin_bar`
+                guard.day, guard.day_start_equity = day, float(self._value)
+            if self._toactivate:
+                self._activate(before)
+            if book.orders:
+                self._work_orders()
+            # With nothing held and nothing changed the value is the one before.
+            if (
+                held
+                or self._valuemkt
+                or self._value != self.cash
+                or self._cash_addition
+            ):
+                self._get_value()
+            if watches_loss and not (
+                is_far and self._value > guard.day_start_equity * share
+            ):
+                guard.watch_loss(now, float(self._value))
+
+        return match
 
     def _get_value(self, datas: Any = None, lever: bool = False) -> float:
         if not self._krx or datas is not None or self._cash_addition:
             return super()._get_value(datas, lever)
-        self._valuemkt = self._valuemktlever = value = self._held_value()
+        value: Any = 0
+        for feed, position in self._held.items():
+            value += float(position.size * feed.close[0])
+        self._valuemkt = self._valuemktlever = value
         self._value = self._valuelever = equity = self.cash + value
         self._fundval = equity / self._fundshares
         return float(equity)
@@ -249,21 +235,20 @@ class LeanKrxBroker(KrxBackBroker, LeanBackBroker):
     buy = _sender(Side.BUY, KrxBackBroker.buy)
     sell = _sender(Side.SELL, KrxBackBroker.sell)
 
-    def _traded_of(self, feed: Any) -> _Traded:
+    def _traded_of(self, feed: Any) -> Traded:
         traded = self._traded.get(feed)
         if traded is None:
             costs = self.getcommissioninfo(feed)
-            traded = _Traded(feed, costs, self.p.tax_rows or TAX_TABLE)
+            traded = Traded(feed, costs, self.p.tax_rows or TAX_TABLE)
             self._traded[feed] = traded
         return traded
 
-    def _reserve(self, feed: Any, traded: _Traded) -> float:
+    def _reserve(self, feed: Any, traded: Traded) -> float:
         """Return the won a share of a market buy made now sets aside."""
         if traded.reserve_at != self._pass_time:
             market = self._market
             band = market.coming_band(feed, market.session_for(self._now))
             price = reserve_price(OrderType.MARKET, None, band, float(feed.close[0]))
-            traded.reserve_price = price
             traded.reserve = price * traded.with_fee
             traded.reserve_at = self._pass_time
         return traded.reserve
@@ -282,83 +267,130 @@ class LeanKrxBroker(KrxBackBroker, LeanBackBroker):
         feed: Any,
         size: float,
         tradeid: Any,
+        _exectype: Any,
         info: dict[str, Any],
     ) -> Any:
         """Make and accept a market order; None, and nothing done, if it is not plain.
 
         It then is one of another kind, or one that is refused.
         """
-        if not self._takes_plain or feed._clone or not len(feed):
+        wanted = abs(size)
+        if not self._takes_plain or feed._clone or not 1 <= wanted < math.inf:
             return None
-        traded, wanted = self._traded_of(feed), abs(size)
-        if traded.is_index or not 1 <= wanted < math.inf or info.keys() & _NO_INFO:
+        if not len(feed) or (info and info.keys() & _NO_INFO):
             return None
-        now, session = self._now, self._market.session_for(self._now)
+        traded = self._traded_of(feed)
+        if traded.is_index:
+            return None
+        now, market = self._now, self._market
+        session = market.session_for(now)
         quantity, reserve = math.floor(wanted), 0.0
         if side is Side.BUY:
             reserve = self._reserve(feed, traded)
-            if quantity * reserve > self.free_cash() or not self._is_within_risk(
-                feed, quantity, traded.reserve_price, session
-            ):
-                return None
-        elif quantity > self._sellable(feed):
+            refused = quantity * reserve > self.free_cash() or (
+                self._has_limits and not self._is_within_risk(feed, quantity, session)
+            )
+        else:
+            refused = quantity > self._sellable(feed)
+        if refused:
             return None
         order = self._orders.make_market(
             _KINDS[side], owner, feed, quantity, tradeid, Order.Market
         )
-        order.info.update(info)
-        self._ocoize(order, None)
+        placed = self._note_plain(order, side, quantity, info)
+        placed.session, placed.reserve = session, reserve
+        placed.expires = market.close_number(session)
+        if self._reserved is not None:
+            self._reserved += quantity * reserve
+        self._guard.count_order(session, now)
+        order.comminfo = traded.costs
+        self._pchildren[order.ref] = deque((order,))
+        self.notifs.extend(accept_at_once(order, self))
+        self.pending.append(order)
+        return order
+
+    def _free(
+        self,
+        side: Side,
+        owner: Any,
+        feed: Any,
+        size: float,
+        tradeid: Any,
+        exectype: Any,
+        info: dict[str, Any],
+    ) -> Any:
+        """Make and submit a market order without exchange rules; None if not plain."""
+        wanted = abs(size)
+        if feed._clone or not wanted < math.inf or not len(feed):
+            return None
+        if info and info.keys() & _NO_INFO:
+            return None
+        order = self._orders.make_market(
+            _KINDS[side], owner, feed, wanted, tradeid, exectype
+        )
+        self._note_plain(order, side, int(wanted), info)
+        return self.submit(order)
+
+    def _note_plain(
+        self, order: Any, side: Side, quantity: int, info: dict[str, Any]
+    ) -> PlacedOrder:
+        """Write a new market order down, as `_ocoize` and `_write_down` do."""
+        feed, ref, recorder = order.data, order.ref, self.recorder
+        if info:
+            order.info.update(info)
+        self._ocos[ref] = ref
+        self._ocol[ref] = [ref]
+        orders, reason = recorder.orders, str(info.get("reason", "") or "")
+        symbol, number = feed._name, len(orders) + 1
         placed = PlacedOrder(
             order=order,
-            number=len(self.recorder.orders) + 1,
-            symbol=feed._name,
+            number=number,
+            symbol=symbol,
             side=side,
             order_type=OrderType.MARKET,
             quantity=quantity,
             limit_price=None,
             stop_price=None,
-            reason=str(info.get("reason", "") or ""),
-            created=now,
-            session=session,
-            expires=self._market.close_number(session),
-            reserve=reserve,
+            reason=reason,
+            created=self._now,
             tried=order.created.dt,
-            group=("oco", order.ref),
+            group=("oco", ref),
         )
-        self.recorder.orders.append(placed)
-        self.recorder.decisions.append(
+        orders.append(placed)
+        recorder.decisions.append(
             Decision(
-                bar=now,
-                symbol=feed._name,
+                bar=self._now,
+                symbol=symbol,
                 action=side.value,
-                reason=placed.reason,
+                reason=reason,
                 result="accepted",
-                indicators=self._indicators(owner, feed),
-                order_number=placed.number,
+                indicators=self._indicators(order.owner, feed),
+                order_number=number,
             )
         )
         self._book.add(placed)
-        if self._reserved is not None:
-            self._reserved += quantity * reserve
-        self._guard.count_order(session, now)
-        order.comminfo = traded.costs
-        self._accept_plain(order)
-        return order
+        return placed
 
-    def _is_within_risk(
-        self, feed: Any, quantity: int, reserve: float, session: date
-    ) -> bool:
-        prepared = Sendable(
-            side=Side.BUY,
-            order_type=OrderType.MARKET,
-            quantity=quantity,
-            limit_price=None,
-            stop_price=None,
-            reserve_price=reserve,
-        )
+    def _indicators(self, owner: Any, feed: Any) -> Mapping[str, float]:
+        if owner is None or not len(feed):
+            return {}
+        known = self._late.get(owner)
+        if known is None:
+            self._lines[owner] = lines = indicator_lines(owner)
+            known = {of: late_lines(named) for of, named in lines.items()}
+            self._late[owner] = known
+        late = known.get(feed)
+        if late is not None:
+            return late.now()
+        found: Mapping[str, float] = super()._indicators(owner, feed)
+        return found
+
+    def _is_within_risk(self, feed: Any, quantity: int, session: date) -> bool:
+        asked: Any = self._asked
+        asked.quantity = quantity
         try:
             self._guard.check(
-                prepared,
+                asked,
                 feed,
                 session=session,
                 now=self._now,
@@ -385,26 +417,15 @@ class LeanKrxBroker(KrxBackBroker, LeanBackBroker):
         self._reserved = None
         return super().cancel(order, bracket)
 
-    def _accept_plain(self, order: Any) -> None:
-        """Do what `Order.submit`, `submit`, `transmit` and `submit_accept` do."""
-        order.plen = len(order.data)
-        order.status, order.broker = Order.Submitted, self
-        self.notifs.append(clone(order))
-        self._pchildren[order.ref].append(order)
-        order.pannotated = None
-        order.status, order.broker = Order.Accepted, None
-        self.pending.append(order)
-        self.notifs.append(clone(order))
-
     # Plain orders on a bar.
 
     def _work_orders(self) -> None:
-        ends = self._book.earliest_end()
-        if ends < self._now:
-            self._expire(lambda expires: expires < self._now)
+        ends, now = self._book.earliest_end(), self._now
+        if ends < now:
+            self._expire(lambda expires: expires < now)
         self._match_all()
-        if ends <= self._now and self.pending:
-            self._expire(lambda expires: expires <= self._now)
+        if ends <= now and self.pending:
+            self._expire(lambda expires: expires <= now)
         self._book.forget_ended()
 
     def _match_all(self) -> None:
@@ -415,11 +436,25 @@ class LeanKrxBroker(KrxBackBroker, LeanBackBroker):
         pending.append(None)
         while (order := pending.popleft()) is not None:
             self._try_plain(order)
-            if order.alive():
-                pending.append(order)
-            elif order.status == Order.Completed:
+            if order.status == Order.Completed:
                 self._bracketize(order)
-                self._hold_back_children()
+                if self._toactivate:
+                    self._hold_back_children()
+            elif order.alive():
+                pending.append(order)
+
+    def _try_exec(self, order: Any) -> None:
+        if self._krx or order.exectype != Order.Market or not self._plain_market:
+            super()._try_exec(order)
+            return
+        placed, feed = self._book.get(order), order.data
+        bar = feed.datetime[0]
+        if placed is not None:
+            if bar <= placed.tried:
+                return
+            placed.tried = bar
+        if bar > order.created.dt:
+            self._execute(order, ago=0, price=feed.open[0])
 
     def _try_plain(self, order: Any) -> None:
         placed, feed = self._book.get(order), order.data
@@ -470,7 +505,7 @@ class LeanKrxBroker(KrxBackBroker, LeanBackBroker):
         self,
         order: Any,
         placed: PlacedOrder,
-        traded: _Traded,
+        traded: Traded,
         quantity: int,
         price: float,
     ) -> bool:
@@ -500,9 +535,8 @@ class LeanKrxBroker(KrxBackBroker, LeanBackBroker):
         self._dirty = True
         bar = feed.datetime[0]
         position.update(size, price, feed.datetime.datetime())
-        order.execute(
-            bar, size, price, *part, costs.margin, gain, held + size, position.price
-        )
+        after = held + size, position.price
+        fill(order, execution_bit(bar, size, price, part, gain, after), costs.margin)
         self.notifs.append(clone(order))
         alive = bool(order.executed.remsize)
         if alive or self._ocol.get(order.ref) != [order.ref]:

@@ -9,7 +9,7 @@ import numpy as np
 from backtrader.lineiterator import LineIterator
 
 from kisbt.bt.engine.cursor import Cell, Cursors, new_cell
-from kisbt.bt.engine.orders import deliver
+from kisbt.bt.engine.orders import book_trades
 from kisbt.bt.engine.plan import Calendar, Moves, Plan
 from kisbt.bt.warmup import Gate
 
@@ -58,7 +58,7 @@ class Loop:
         """Go through the bars."""
         cerebro, movers = self._cerebro, self._movers
         full, broker = self._full, cerebro._broker
-        match, tell_time = broker.next, getattr(broker, "begin_pass", None)
+        match = _matcher(broker)
         notices = broker.notifs
         timers, early_timers = cerebro._timers, cerebro._timerscheat
         steps = [runner.stepper() for runner in self._runners]
@@ -69,9 +69,7 @@ class Loop:
                 cell[0] += 1
             if early_timers:
                 cerebro._check_timers(self._strategies, now, cheat=True)
-            if tell_time is not None:
-                tell_time(now)
-            match()
+            match(now)
             if notices:
                 self._deliver(broker)
             if cerebro._event_stop:
@@ -84,15 +82,31 @@ class Loop:
                     return
 
     def _deliver(self, broker: Any) -> None:
-        while broker.notifs:
-            order = broker.get_notification()
+        """Do `strategy._addnotification(order)` for every notice."""
+        notices, stock = broker.notifs, bt.Strategy._addnotification
+        while notices:
+            # `get_notification` is backtrader's own: see `check_options`.
+            order = notices.popleft()
             owner = order.owner
             if owner is None:
                 owner = self._strategies[0]
-            if type(owner)._addnotification is bt.Strategy._addnotification:
-                deliver(owner, order)
-            else:
+            if type(owner)._addnotification is not stock:
                 owner._addnotification(order, quicknotify=False)
+                continue
+            if not order.p.simulated:
+                owner._orderspending.append(order)
+            if order.executed.size:
+                book_trades(owner, order)
+
+
+def _matcher(broker: Any) -> Callable[[float], None]:
+    """Return what does the broker's part of a pass."""
+    make_pass = getattr(broker, "make_pass", None)
+    if make_pass is not None:
+        made: Callable[[float], None] = make_pass()
+        return made
+    match = broker.next
+    return lambda _now: match()
 
 
 class _Positions:

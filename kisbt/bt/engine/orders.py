@@ -12,7 +12,7 @@ from datetime import time
 from itertools import islice
 from typing import Any
 
-from backtrader.order import Order, OrderData, SellOrder
+from backtrader.order import Order, OrderData, OrderExecutionBit, SellOrder
 from backtrader.trade import Trade
 from backtrader.utils import AutoOrderedDict
 from backtrader.utils.dateintern import (
@@ -212,6 +212,86 @@ def clone(order: Any) -> Any:
     return seen
 
 
+def accept_at_once(order: Any, broker: Any) -> tuple[Any, Any]:
+    """Do what `submit` and `accept` do to a new order; return both notices.
+
+    Nothing is filled in between: both show the same `executed`.
+    """
+    held, kind = order.__dict__, type(order)
+    seen = _twin(order.executed)
+    held["plen"] = len(order.data)
+    held["status"], held["broker"] = Order.Submitted, broker
+    submitted, accepted = object.__new__(kind), object.__new__(kind)
+    submitted.__dict__ = first = held.copy()
+    held["pannotated"] = None
+    held["status"], held["broker"] = Order.Accepted, None
+    accepted.__dict__ = second = held.copy()
+    first["executed"] = second["executed"] = seen
+    return submitted, accepted
+
+
+def execution_bit(
+    time: float,
+    size: Any,
+    price: float,
+    parts: tuple[Any, ...],
+    gain: Any,
+    after: tuple[Any, Any],
+) -> dict[str, Any]:
+    """Return the attributes of an `OrderExecutionBit`.
+
+    Args:
+        time: date number of the fill.
+        size, price: of the fill.
+        parts: size, value and costs of what it closed, then of what it opened.
+        gain: won, of what it closed.
+        after: size and price of the position.
+    """
+    closed, closed_value, closed_costs, opened, opened_value, opened_costs = parts
+    return {
+        "dt": time,
+        "size": size,
+        "price": price,
+        "closed": closed,
+        "opened": opened,
+        "closedvalue": closed_value,
+        "openedvalue": opened_value,
+        "closedcomm": closed_costs,
+        "openedcomm": opened_costs,
+        "value": closed_value + opened_value,
+        "comm": closed_costs + opened_costs,
+        "pnl": gain,
+        "psize": after[0],
+        "pprice": after[1],
+    }
+
+
+def fill(order: Any, bit: dict[str, Any], margin: Any) -> None:
+    """Do what `Order.execute` does.
+
+    Args:
+        order: what was filled.
+        bit: the attributes of backtrader's `OrderExecutionBit`; kept.
+        margin: of the commission scheme.
+    """
+    made = object.__new__(OrderExecutionBit)
+    made.__dict__ = bit
+    executed = order.executed
+    executed.exbits.append(made)
+    size, price = bit["size"], bit["price"]
+    total = executed.size + size
+    executed.remsize -= size
+    executed.dt = bit["dt"]
+    executed.price = (executed.size * executed.price + size * price) / total
+    executed.size = total
+    executed.value += bit["value"]
+    executed.comm += bit["comm"]
+    executed.pnl += bit["pnl"]
+    executed.psize, executed.pprice = bit["psize"], bit["pprice"]
+    executed.margin = margin
+    order.status = Order.Partial if executed.remsize else Order.Completed
+
+
 def _twin(item: Any) -> Any:
     """Return `copy.copy` of a plain object, without the protocol of pickling."""
     made = object.__new__(type(item))
@@ -219,13 +299,9 @@ def _twin(item: Any) -> Any:
     return made
 
 
-def deliver(strategy: Any, order: Any) -> None:
-    """Do `strategy._addnotification(order)`: queue it, and the trades it makes."""
-    if not order.p.simulated:
-        strategy._orderspending.append(order)
+def book_trades(strategy: Any, order: Any) -> None:
+    """Do what `strategy._addnotification` does for a fill: queue the trades it makes."""
     executed = order.executed
-    if not executed.size:
-        return
     feed = order.data._compensate
     if feed is None:
         feed = order.data
@@ -237,17 +313,55 @@ def deliver(strategy: Any, order: Any) -> None:
             break
         if bit.closed:
             trade = trades[-1]
-            part = bit.closed, bit.price, bit.closedvalue, bit.closedcomm, bit.pnl
-            trade.update(order, *part, comminfo=order.comminfo)
+            _update(trade, order, bit, bit.closed, bit.closedcomm)
             _queue_if(trade.isclosed, strategy, trade)
         if bit.opened:
             if trades[-1].isclosed:
                 trades.append(_new_trade(strategy, feed, order))
             trade = trades[-1]
-            part = bit.opened, bit.price, bit.openedvalue, bit.openedcomm, bit.pnl
-            trade.update(order, *part, comminfo=order.comminfo)
+            _update(trade, order, bit, bit.opened, bit.openedcomm)
             _queue_if(trade.isclosed, strategy, trade)
         _queue_if(trades[-1].justopened, strategy, trades[-1])
+
+
+def _update(trade: Any, order: Any, bit: Any, size: Any, costs: float) -> None:
+    """Do `trade.update` with a part of a fill.
+
+    Args:
+        trade: of backtrader.
+        order: that was filled.
+        bit: the fill.
+        size, costs: of the part; `size` is not 0.
+    """
+    price, scheme = bit.price, order.comminfo
+    if trade.historyon:
+        # Value and gain are not looked at.
+        trade.update(order, size, price, 0.0, costs, 0.0, comminfo=scheme)
+        return
+    feed, held, average = trade.data, trade.size, trade.price
+    bars, left = len(feed), held + size
+    trade.commission = paid = trade.commission + costs
+    trade.size = left
+    trade.justopened, trade.isopen = not held, bool(left)
+    if not held:
+        trade.baropen = bars
+        trade.dtopen = 0.0 if order.p.simulated else feed.datetime[0]
+        trade.long = left > 0
+    trade.barlen = bars - trade.baropen
+    trade.isclosed = bool(held and not left)
+    if trade.isclosed:
+        trade.barclose, trade.dtclose = bars, feed.datetime[0]
+        trade.status = Trade.Closed
+    elif left:
+        trade.status = Trade.Open
+    if abs(left) > abs(held):
+        trade.price = average = (held * average + size * price) / left
+        gain = trade.pnl + 0.0
+    else:
+        gain = trade.pnl + scheme.profitandloss(-size, average, price)
+    trade.pnl = gain
+    trade.pnlcomm = gain - paid
+    trade.value = scheme.getvaluesize(left, average)
 
 
 def _new_trade(strategy: Any, feed: Any, order: Any) -> Any:

@@ -120,3 +120,13 @@ def test_two_strategies_open_their_own_gates() -> None:
     for first in firsts:
         cerebro.addstrategy(hold_until(Calls, first))
     assert [s.calls[0] for s in cerebro.run()] == [("nextstart", 5), ("nextstart", 9)]
+
+
+def test_what_a_run_leaves_in_its_class_is_not_found_by_the_next() -> None:
+    first = hold_until(Calls, 0.0)
+    assert hold_until(Calls, 0.0) is first
+    first.seen = 1  # as `type(self).seen = 1` in a strategy
+    second = hold_until(Calls, 0.0)
+    assert second is not first
+    assert not hasattr(second, "seen")
+    del first.seen
