@@ -254,4 +254,4 @@ def test_kinds_of_numbers_are_those_of_the_tables() -> None:
 def test_written_ticks_read_back() -> None:
     frame = StreamDecoder().decode(encode_ticks([a_tick()], price=a_price()))
 
-    assert frame == ("H0STCNT0", (a_tick(),))
+    assert frame == ("H0STCNT0", (a_tick(base=72_000),))
