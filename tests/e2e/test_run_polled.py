@@ -37,7 +37,7 @@ def test_symbols_beyond_forty_are_polled_on_the_real_server(
         data=store,
         symbols=tuple(codes),
         environment="real",
-        start=datetime(2025, 12, 30, 14, 50, tzinfo=KST),
+        start=datetime(2025, 12, 30, 15, 5, tzinfo=KST),
     ) as there:
         finished = there.run(config, Mode.REHEARSAL)
         assert there.untrue(Mode.REHEARSAL, ended=False) == []
@@ -45,7 +45,7 @@ def test_symbols_beyond_forty_are_polled_on_the_real_server(
     true = CandleStore(store).read(codes[-1], MINUTE)
     assert finished.exit_state == "done"
     # The exact second of a trade is not known: it may count in the next minute.
-    since = np.datetime64("2025-12-30T15:00:00")
+    since = np.datetime64("2025-12-30T15:10:00")
     here, there_ = seen.between(since, None), true.between(since, None)
     assert here.end[-1] == there_.end[-1]
     assert here.close[-1] == there_.close[-1]

@@ -149,8 +149,8 @@ from kisbt.app.venue import Mode
 from tests.helpers.parity import rows
 from tests.helpers.runs import minute_config
 done = run_live(
-    minute_config(paper__step=True), Mode.PAPER,
-    LiveOptions(out=Path(sys.argv[1]), with_report=False),
+    minute_config(paper__step=True, paper__sessions=2), Mode.PAPER,
+    LiveOptions(out=Path(sys.argv[1]), with_report=False, once=True),
 )
 print(json.dumps({k: [list(map(str, r)) for r in v] for k, v in rows(done.result).items()}))
 """
