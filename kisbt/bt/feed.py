@@ -78,8 +78,8 @@ class CandleFeed(bt.feed.DataBase):
         interval: length of a bar; sets timeframe and compression.
         adjusted: whether prices were rescaled for splits, so that they may lie
             off the price grid.
-        bases: `SessionBases`, for minute bars; where None or unknown, the last
-            close of the session before.
+        bases: `SessionBases`, for minute bars; if None, the last close of the
+            session before.
     """
 
     params: Any = (
@@ -194,11 +194,9 @@ def _session_volumes(candles: CandleColumns) -> tuple[Any, Floats]:
 
 def _references(candles: CandleColumns, bases: SessionBases | None) -> Floats:
     """Return for each bar the base price of its session, as far as it is known."""
-    closes = _previous_session_close(candles)
     if bases is None:
-        return closes
-    known = bases.of_bars(candles.end.astype("datetime64[D]"))
-    return np.where(np.isnan(known), closes, known)
+        return _previous_session_close(candles)
+    return bases.of_bars(candles.end.astype("datetime64[D]"))
 
 
 def _previous_session_close(candles: CandleColumns) -> Floats:

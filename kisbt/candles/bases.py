@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kisbt.candles.columns import CandleColumns, Floats, Times
+from kisbt.candles.columns import CandleColumns, Flags, Floats, Times
 from kisbt.candles.files import replace_files
 from kisbt.errors import BadCandle, StorageError
 from kisbt.text import _
@@ -26,10 +26,8 @@ from kisbt.text import _
 FILE_NAME = "bases.csv"
 COLUMNS = ("symbol", "session", "price")
 
-# A first trade farther than this from a supposed base price is none of that day: the
-# daily candles are on another scale, as adjusted ones are after a split. Limits are
-# 30 %, those of leveraged funds 60 %.
-_NEAREST, _FARTHEST = 0.4, 1.6
+_LIMIT = 0.3  # the widest daily limit of a share since 2015-06-15
+_ROUNDING = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +54,21 @@ def session_bases(
     minutes: CandleColumns,
     daily: CandleColumns,
     told: Mapping[date, float] | None = None,
+    *,
+    leverage: float = 1.0,
 ) -> SessionBases:
     """Return the base price of every session that has minute candles.
 
     What the broker told comes first, then the last daily close before the session,
-    then the last minute's; none that the session's first trade contradicts.
+    then the last minute's. One from which the session's first trade lies farther than
+    the daily limit is none of that day: the minutes between are missing, or daily
+    candles are adjusted for a later split.
 
     Args:
         minutes: of one symbol.
         daily: of the same; unadjusted ones where there are any.
         told: by session, won.
+        leverage: daily multiple of an ETF or ETN, which widens its limit.
     """
     days = minutes.sessions
     starts = np.flatnonzero(np.r_[True, days[1:] != days[:-1]][: len(days)])
@@ -78,12 +81,17 @@ def session_bases(
     known = np.setdiff1d(known, later[daily.sessions[at[later]] < sessions[later - 1]])
     closes = np.full(len(starts), math.nan)
     closes[known] = daily.close[at[known]]
-    ratio = opens / closes
-    near = (ratio >= _NEAREST) & (ratio <= _FARTHEST)  # False for NaN
-    prices = np.where(near, closes, before)
+    reach = _LIMIT * max(1.0, abs(leverage)) + _ROUNDING
+    before[~_near(opens, before, reach)] = math.nan
+    prices = np.where(_near(opens, closes, reach), closes, before)
     for place, session in enumerate(sessions.tolist() if told else ()):
         prices[place] = (told or {}).get(session, prices[place])
     return SessionBases(sessions, prices)
+
+
+def _near(opens: Floats, bases: Floats, reach: float) -> Flags:
+    near: Flags = np.abs(opens / bases - 1.0) <= reach  # False for NaN
+    return near
 
 
 def read_bases(folder: Path) -> dict[str, dict[date, float]]:

@@ -258,7 +258,13 @@ class CandleStore:
             if self.has(symbol, DAILY, adjusted=adjusted):
                 daily = self.read(symbol, DAILY, adjusted=adjusted)
                 break
-        return session_bases(minutes, daily, self._told.get(symbol))
+        listed = self.instruments().get(symbol)
+        return session_bases(
+            minutes,
+            daily,
+            self._told.get(symbol),
+            leverage=1.0 if listed is None else listed.leverage,
+        )
 
     def add_instruments(self, instruments: Iterable[Instrument]) -> None:
         """Add or change rows of ``symbols.csv``; atomic.

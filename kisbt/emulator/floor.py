@@ -65,7 +65,6 @@ class Floor:
         if listing.base <= 0:
             # First session of a symbol without history: its open is its base.
             listing.base = trade.price
-            listing.band = day_band(listing.instrument, trade.price, listing.session)
         listing.apply(trade)
         for watcher in self.watchers:
             watcher(trade, listing)

@@ -13,10 +13,11 @@ import numpy as np
 from kisbt.candles.bases import SessionBases
 from kisbt.candles.columns import CandleColumns
 from kisbt.candles.store import CandleStore
-from kisbt.emulator.market import Bar
+from kisbt.emulator.market import Bar, day_band
 from kisbt.errors import InputError, MissingCandles
 from kisbt.krx.calendar import KST, KrxCalendar
-from kisbt.krx.ticks import move_ticks, round_down_to_tick
+from kisbt.krx.limits import limit_pct
+from kisbt.krx.ticks import move_ticks, round_down_to_tick, round_up_to_tick
 from kisbt.model.candle import DAILY, MINUTE, Interval
 from kisbt.model.instrument import Instrument, Market, Product
 from kisbt.model.order import Side
@@ -28,6 +29,7 @@ _PLACES = (0.0, 0.3, 0.65, 0.98)
 _ONE_MINUTE = timedelta(minutes=1)
 # No trades between the last continuous minute and the close: the closing auction.
 _AUCTION_MINUTES = 10
+_STEPS = 5  # limits are rounded towards the base price
 
 
 class Scenario(Protocol):
@@ -182,21 +184,74 @@ class Replay:
     def base(self, symbol: str, session: date) -> float:
         """Return the last close before the session, won; 0 where none is known."""
         day = np.datetime64(session, "D")
-        known = float(self._bases(symbol).of_bars(np.array([day]))[0])
-        if known > 0:
-            return known
+        minutes = self._minutes(symbol)
+        today = minutes.between(day, day)
+        if len(today):
+            return self._base_of(symbol, session, today)
         daily = self._raw(symbol)
         before = int(np.searchsorted(daily.sessions, day))
         if before:
             return float(daily.close[before - 1])
-        minutes = self._minutes(symbol)
         before = int(np.searchsorted(minutes.sessions, day))
         return float(minutes.close[before - 1]) if before else 0.0
 
-    def _bases(self, symbol: str) -> SessionBases:
+    def _base_of(self, symbol: str, session: date, today: CandleColumns) -> float:
+        """Return the base price of a session with minutes.
+
+        Where sessions are missing before it, one whose limits hold its trades.
+        """
         if symbol not in self._based:
             self._based[symbol] = self._store.bases(symbol, self._minutes(symbol))
-        return self._based[symbol]
+        day = np.array([session], "datetime64[D]")
+        known = float(self._based[symbol].of_bars(day)[0])
+        instrument = next(i for i in self._instruments if i.symbol == symbol)
+        return covering_base(
+            known if known > 0 else float(today.open[0]),
+            float(today.high.max()),
+            float(today.low.min()),
+            instrument,
+            session,
+        )
+
+
+def covering_base(
+    base: float, high: float, low: float, instrument: Instrument, session: date
+) -> float:
+    """Return the base price nearest to `base` whose limits hold a day's trades.
+
+    0 where there is none, as on the first day of a listing.
+    """
+    band = day_band(instrument, base, session)
+    if band is None or (high in band and low in band):
+        return base
+    share = limit_pct(
+        market=instrument.market,
+        product=instrument.product,
+        session=session,
+        leverage=instrument.leverage,
+    )
+    assert share is not None
+    up = high > band.upper
+    market, product = instrument.market, instrument.product
+    nearest = round_up_to_tick if up else round_down_to_tick
+    found = nearest(
+        high / (1.0 + share) if up else low / (1.0 - share),
+        market=market,
+        product=product,
+        session=session,
+    )
+    for steps in range(_STEPS):
+        price = move_ticks(
+            found,
+            steps if up else -steps,
+            market=market,
+            product=product,
+            session=session,
+        )
+        band = day_band(instrument, price, session)
+        if band is not None and high in band and low in band:
+            return float(price)
+    return 0.0
 
 
 def bars_of(symbol: str, candles: CandleColumns, length: timedelta) -> list[Bar]:

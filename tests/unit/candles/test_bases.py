@@ -116,3 +116,10 @@ def test_a_broken_row_is_refused_by_line(tmp_path: Path, row: str) -> None:
     (tmp_path / "bases.csv").write_text(f"symbol,session,price\n{row}\n", "utf-8")
     with pytest.raises(BadCandle, match="line 2"):
         read_bases(tmp_path)
+
+
+def test_a_close_beyond_the_limit_is_none_of_the_day_before() -> None:
+    held = minutes({MON: 100, THU: 140, FRI: 175})
+    found = bases(held, CandleColumns.empty())
+    assert found == pytest.approx([NAN, NAN, 140], nan_ok=True)
+    assert session_bases(held, days({MON: 100}), leverage=2).prices[1] == 100
