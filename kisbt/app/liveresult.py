@@ -13,7 +13,7 @@ import numpy as np
 import kisbt
 from kisbt.app.charts import as_columns
 from kisbt.app.history import LivePlan
-from kisbt.app.session import Record
+from kisbt.app.liverecord import Record
 from kisbt.app.venue import Mode, Venue
 from kisbt.bt.feed import CandleFeed
 from kisbt.bt.recorder import Recorder

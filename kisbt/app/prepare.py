@@ -261,7 +261,7 @@ def label_closes(
         return candles
     known = calendar.sessions(days[0].astype(object), days[-1].astype(object))
     near = np.searchsorted(known, days)
-    strange = days[np.r_[known, np.datetime64("NaT")][near] != days]
+    strange = days[np.append(known, np.datetime64("NaT", "D"))[near] != days]
     if len(strange):
         raise BadCandle(
             _(

@@ -14,22 +14,25 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from backtrader import Order, date2num
+from backtrader import Order
 
+from kisbt.bt.bartime import bar_of_fill, coming_end, minutes_of
 from kisbt.bt.book import resize, shrink
 from kisbt.bt.livememory import Memory
-from kisbt.bt.liveorder import LiveOrder, Place, Slot, Wish
+from kisbt.bt.liveorder import LiveOrder, Place, Wish
 from kisbt.bt.livestate import dump_order, restore_orders
 from kisbt.bt.mapping import TRAILS
 from kisbt.bt.market import to_kst
+from kisbt.bt.newsslots import NewsSlots
 from kisbt.bt.recorder import PlacedOrder
+from kisbt.bt.release import is_bound, legs_beside, sellable
 from kisbt.bt.resume import Resume
 from kisbt.bt.seed import SeededBroker
 from kisbt.bt.store import LiveStore
-from kisbt.candles.live import AUCTION_TAIL
+from kisbt.bt.watches import waits_for_price, watch_of
 from kisbt.errors import ConfigError, StorageError
 from kisbt.krx.calendar import default_calendar
-from kisbt.krx.matching import STOPS
+from kisbt.krx.matching import STOPS, Terms
 from kisbt.krx.sendable import protected_limit
 from kisbt.model.order import OrderType, Side
 from kisbt.orders.records import (
@@ -41,13 +44,12 @@ from kisbt.orders.records import (
     OrderPlan,
     OrderVenue,
 )
-from kisbt.orders.triggers import Triggers, Watch
+from kisbt.orders.triggers import Triggers
 from kisbt.text import _
 
 # backtrader refuses a fill for which there is no cash; a real one has happened.
 _LOAN = float(2**40)
 _HALF_A_SECOND = 0.5 / 86_400  # a date number is good to about 10 us
-_MARKET_LIKE = frozenset({OrderType.MARKET, OrderType.CLOSE})
 
 
 class LiveBroker(SeededBroker):
@@ -88,7 +90,7 @@ class LiveBroker(SeededBroker):
             )
         self._live: dict[int, LiveOrder] = {}
         self._by_ref: dict[int, LiveOrder] = {}
-        self._slots: dict[int, Slot] = {}
+        self._slots = NewsSlots(self.notifs)
         self._triggers = Triggers()
         self._applied = 0
         self._bar_value = float(self._value)
@@ -219,7 +221,7 @@ class LiveBroker(SeededBroker):
         item.wish = wish
         if wish is Wish.CANCELLED:
             item.placed.leaving = True
-            self._keep_slot(item.order)
+            self._slots.keep(item.order)
         if not asked:
             assert item.placed.journal_ref is not None
             self._save()  # before: a restart must know what it is for
@@ -267,50 +269,13 @@ class LiveBroker(SeededBroker):
                 if item.touched and other.wish is Wish.NONE and not other.touched:
                     self._leave(other, Wish.WITHDRAWN)
                 return False
-            if other.touched and (not item.touched or self._goes_before(other, item)):
+            before = other.placed.number < placed.number
+            if other.touched and (not item.touched or before):
                 return False
-        return not self._waits(item)
-
-    def _coverable(self, item: LiveOrder) -> int:
-        """Return the shares a sale can be sent for: held, and not sold already.
-
-        The exchange refuses what other working sales have promised; a bracket's
-        exits were not checked against them.
-        """
-        feed = item.order.data
-        taken = sum(
-            abs(int(other.order.executed.remsize))
-            for other in self._going()
-            if other.place is Place.DESK
-            and other.placed.side is Side.SELL
-            and other.order.data is feed
-        )
-        return int(self.positions[feed].size) - taken
-
-    def _goes_before(self, other: LiveOrder, item: LiveOrder) -> bool:
-        return other.placed.number < item.placed.number
+        return not is_bound(item, self._going(), self.free_cash)
 
     def _legs_beside(self, item: LiveOrder) -> list[LiveOrder]:
-        return [
-            other
-            for other in self._going()
-            if other is not item
-            and other.placed.group == item.placed.group
-            and other.order.active()
-        ]
-
-    def _waits(self, item: LiveOrder) -> bool:
-        """Return whether shares or cash are still bound by a cancellation."""
-        placed = item.placed
-        owed = 0.0
-        for other in self._going():
-            left = other.placed
-            if not left.leaving or left.side is not placed.side:
-                continue
-            if left.order.data is placed.order.data:
-                return True
-            owed += abs(left.order.executed.remsize) * left.reserve
-        return placed.side is Side.BUY and owed > 0 and self.free_cash() < owed
+        return legs_beside(item, self._going())
 
     def _send(self, item: LiveOrder) -> None:
         placed, order = item.placed, item.order
@@ -318,7 +283,8 @@ class LiveBroker(SeededBroker):
             self.pending.remove(order)
             return
         if placed.side is Side.SELL:
-            left = self._coverable(item)
+            held = int(self.positions[order.data].size)
+            left = sellable(item, self._going(), held)
             if left <= 0:
                 return  # until the other sales have ended
             shrink(order, left)
@@ -332,12 +298,12 @@ class LiveBroker(SeededBroker):
         self._by_ref[ref] = item
         item.place, item.wish = Place.DESK, Wish.NONE
         if order.status == Order.Submitted:
-            self._keep_slot(order)
+            self._slots.keep(order)
 
     def _plan(self, item: LiveOrder) -> OrderPlan:
         placed, order = item.placed, item.order
         assert placed.session is not None
-        terms = self._terms(order, placed, placed.session)
+        terms = self._terms_of(item)
         kind, limit = placed.order_type, terms.limit
         if kind in STOPS:
             kind = OrderType.MARKET if limit is None else OrderType.LIMIT
@@ -360,36 +326,20 @@ class LiveBroker(SeededBroker):
             last_price=float(order.data.close[0]) if len(order.data) else 0.0,
         )
 
+    def _terms_of(self, item: LiveOrder) -> Terms:
+        placed = item.placed
+        assert placed.session is not None
+        return self._terms(item.order, placed, placed.session)
+
     # Prices.
 
     def _watch(self) -> None:
         """Tell the triggers which orders wait for a price."""
-        watches = []
-        for item in self._here():
-            placed = item.placed
-            if item.touched or item.over or placed.order_type in _MARKET_LIKE:
-                continue
-            if placed.session is None:
-                continue
-            terms = self._terms(item.order, placed, placed.session)
-            stops = placed.order_type in STOPS
-            price = terms.stop if stops else terms.limit
-            assert price is not None
-            closes = self._calendar.close_time(placed.session)
-            watches.append(
-                Watch(
-                    key=item.order.ref,
-                    symbol=placed.symbol,
-                    side=placed.side,
-                    order_type=placed.order_type,
-                    price=price,
-                    since=max(
-                        self._calendar.open_time(placed.session),
-                        to_kst(max(placed.created, placed.tried)),
-                    ),
-                    until=closes + AUCTION_TAIL,
-                )
-            )
+        watches = [
+            watch_of(item, self._terms_of(item), self._calendar)
+            for item in self._here()
+            if waits_for_price(item)
+        ]
         self._triggers.set(watches)
         self.store.watched = self._triggers.symbols
 
@@ -427,7 +377,7 @@ class LiveBroker(SeededBroker):
         feed = item.order.data
         ends = to_kst(bar)
         opens = self._calendar.open_time(ends.date())
-        begins, length = opens, _minutes_of(feed)
+        begins, length = opens, minutes_of(feed)
         if length is not None:
             begins = max(opens, ends - timedelta(minutes=length))
         self._touch(
@@ -595,16 +545,14 @@ class LiveBroker(SeededBroker):
     def _was_last_bar(self, item: LiveOrder) -> bool:
         """Return whether the coming bar ends after the order's time."""
         order, placed = item.order, item.placed
-        minutes = _minutes_of(order.data)
+        minutes = minutes_of(order.data)
         if minutes is None:
             coming = placed.expires
         else:
             now = to_kst(self._now)
             if self.p.clock is not None:
                 now = max(now, self.p.clock.now())
-            midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-            step = timedelta(minutes=minutes)
-            coming = _number(midnight + ((now - midnight) // step + 1) * step)
+            coming = coming_end(now, minutes)
             coming = min(coming, placed.expires)
         return bool(coming > order.valid + _HALF_A_SECOND)
 
@@ -667,7 +615,8 @@ class LiveBroker(SeededBroker):
         costs = self.getcommissioninfo(order.data)
         costs.session = event.at.date()
         costs.booked = (event.commission, event.tax)
-        bar = self._bar_at(event.at, item.placed)
+        length = minutes_of(order.data)
+        bar = bar_of_fill(event.at, length, item.placed.created, self._calendar)
         self._fill = bar, event.at
         self._quantity = event.quantity
         price = float(event.price)
@@ -679,23 +628,6 @@ class LiveBroker(SeededBroker):
         finally:
             self.cash -= loan
             costs.booked = self._fill = None
-
-    def _bar_at(self, at: datetime, placed: PlacedOrder) -> float:
-        """Return the END of the candle in which a fill happened.
-
-        A fill at the very END belongs to the candle that ends there, as the
-        emulator's fills of a whole candle do, unless its order was made on it.
-        """
-        closes = self._calendar.close_time(at.date())
-        length = _minutes_of(placed.order.data)
-        if length is None or at >= closes:
-            return _number(closes)
-        midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
-        step = timedelta(minutes=length)
-        end = midnight + -(-(at - midnight) // step) * step
-        if _number(end) <= placed.created:
-            end += step
-        return _number(min(end, closes))
 
     def _bar_of_fill(self, feed: Any) -> float:
         assert self._fill is not None
@@ -767,34 +699,11 @@ class LiveBroker(SeededBroker):
 
     # Notifications.
 
-    def _keep_slot(self, order: Any) -> None:
-        slot = self._slots[order.ref] = Slot(order.ref)
-        self.notifs.append(slot)
-
     def _notify_in_slot(self, order: Any) -> None:
         """Tell the strategy in the place that was kept, else at the end."""
-        slot = self._slots.pop(order.ref, None)
-        if slot is None or slot.gone:
+        if not self._slots.fill(order):
             self.notify(order)
-            return
-        at = next(n for n, item in enumerate(self.notifs) if item is slot)
-        self.notifs[at] = order.clone()
 
     def get_notification(self) -> Any:
         """Return the next notification; None when there is none."""
-        while self.notifs:
-            found = self.notifs.popleft()
-            if not isinstance(found, Slot):
-                return found
-            found.gone = True
-        return None
-
-
-def _minutes_of(feed: Any) -> int | None:
-    """Return the length of a feed's bars; None for sessions."""
-    minutes: int | None = feed.p.interval.minutes
-    return minutes
-
-
-def _number(moment: datetime) -> float:
-    return float(date2num(moment.replace(tzinfo=None)))
+        return self._slots.take()

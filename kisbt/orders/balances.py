@@ -10,9 +10,9 @@ from kisbt.model.account import Balance
 from kisbt.model.order import Side
 from kisbt.model.ports import Urgency
 from kisbt.orders.alarms import alarm, freeze
+from kisbt.orders.booking import book, told
 from kisbt.orders.decode import order_key
 from kisbt.orders.deskstate import Desk
-from kisbt.orders.evidence import book, told
 from kisbt.orders.ledger import (
     Claim,
     book_witnessed,

@@ -9,20 +9,19 @@ an order is only ever believed when the broker has said so.
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import partial
 from math import inf
 from typing import Any
 
 from kisbt.clock import KST, Clock
-from kisbt.errors import ForeignReply, KisError, StorageError
+from kisbt.errors import StorageError
 from kisbt.krx.calendar import KrxCalendar
-from kisbt.krx.phases import phase_at
 from kisbt.model.order import Notice, Venue
 from kisbt.model.ports import Notifier, OrderGateway, Urgency
 from kisbt.model.stream import Alert, Gap, StreamEvent, Trouble
-from kisbt.orders import balances, dayclose, dispatch, evidence
-from kisbt.orders.alarms import alarm, halt, halted_reason, take_step
+from kisbt.orders import booking, dayclose, dispatch, evidence, queries, schedule
+from kisbt.orders.alarms import alarm, halted_reason
 from kisbt.orders.deskstate import (
     Desk,
     DeskSettings,
@@ -32,9 +31,7 @@ from kisbt.orders.deskstate import (
 from kisbt.orders.guard import LiveGuard
 from kisbt.orders.halt import HaltLatch
 from kisbt.orders.journal import Journal
-from kisbt.orders.ledger import rows_agree
-from kisbt.orders.lifecycle import AT_BROKER, OPEN, UNRESOLVED, Status
-from kisbt.orders.polling import resolve_due_s
+from kisbt.orders.lifecycle import AT_BROKER, OPEN, Status
 from kisbt.orders.reconcile import POLLS_TO_EXPIRE, Finding
 from kisbt.orders.records import DeskEvent, Holding, OrderPlan
 from kisbt.orders.rows import ChangeRecord, OrderRecord, TicketRole
@@ -45,7 +42,6 @@ log = logging.getLogger(__name__)
 
 _TIME_JUMP_S = 5.0
 _MOST_CALLS = 500  # of one pass; a loop that asks without end must be seen
-_NEVER = inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,9 +201,9 @@ class OrderDesk:
         Raises:
             KisError: the broker did not answer everything.
         """
-        self._poll_orders(strict=True)
+        queries.ask_orders(self.desk, strict=True)
         self._close_earlier()
-        return self._poll_balance(strict=True)
+        return queries.ask_balance(self.desk, strict=True)
 
     def arm(self) -> None:
         """Allow sending: every start check has passed."""
@@ -252,14 +248,14 @@ class OrderDesk:
             dayclose.close(desk, session)
             return True
         while state.close_polls < 2:
-            if not self._poll_orders():
+            if not queries.ask_orders(desk):
                 return False
             seen = dayclose.levels(desk, session)
             state.close_polls = 1 if seen != state.close_seen else state.close_polls + 1
             state.close_seen = seen
         if state.query_broken:
             # The balance is the second witness of the last fills.
-            self._poll_balance()
+            queries.ask_balance(desk)
             dayclose.give_up_unclear(desk, session)
         waiting = dayclose.end_orders(desk, session, state.close_polls)
         if waiting:
@@ -368,14 +364,14 @@ class OrderDesk:
         """
         self.work()
         if self.journal.orders(statuses=AT_BROKER):
-            self._poll_orders()
+            queries.ask_orders(self.desk)
             self.work()
 
     def awaits_fills(self) -> bool:
         """Return whether a notice has told of a fill that is not booked yet."""
         for number in self.desk.state.unconfirmed_s:
             ticket = self.journal.ticket(number)
-            told = evidence.told(self.desk, ticket)
+            told = booking.told(self.desk, ticket)
             if sum(notice.quantity for notice in told) > ticket.applied:
                 return True
         return False
@@ -396,15 +392,7 @@ class OrderDesk:
 
     def next_due_s(self) -> float | None:
         """Return the seconds until `work` has something to do; None for nothing."""
-        now_s = self.desk.clock.monotonic()
-        due = min(
-            self._held_due_s(now_s),
-            self._intent_due_s(now_s),
-            self._change_due_s(now_s),
-            self._orders_due_s(),
-            self._balance_due_s(),
-        )
-        return None if due == _NEVER else max(0.0, due - now_s)
+        return schedule.next_due_s(self.desk)
 
     def status(self) -> DeskStatus:
         """Return how the desk does."""
@@ -446,10 +434,10 @@ class OrderDesk:
             dispatch.release_held(desk)
             for order in dispatch.due_intents(desk):
                 return partial(self._send, order)
-        if self._orders_due_s() <= now_s:
-            return self._poll_orders
-        if self._balance_due_s() <= now_s:
-            return self._poll_balance
+        if schedule.orders_due_s(desk) <= now_s:
+            return partial(queries.ask_orders, desk)
+        if schedule.balance_due_s(desk) <= now_s:
+            return partial(queries.ask_balance, desk)
         return None
 
     def _send(self, order: OrderRecord) -> None:
@@ -508,157 +496,3 @@ class OrderDesk:
                         "the computer slept, or its clock was set, for {gap:.0f} s"
                     ).format(gap=gap_s),
                 )
-
-    # When each thing is due, monotonic seconds.
-
-    def _held_due_s(self, now_s: float) -> float:
-        if not self.desk.state.ready:
-            return _NEVER
-        now = self.desk.clock.now()
-        found = _NEVER
-        for order in self.journal.orders(statuses=frozenset({Status.HELD})):
-            due = dispatch.due_time(self.desk, order)
-            wait_s = 0.0 if due is None else (due - now).total_seconds()
-            found = min(found, now_s + wait_s)
-        return found
-
-    def _intent_due_s(self, now_s: float) -> float:
-        if not self.desk.state.ready:
-            return _NEVER
-        return min(
-            (
-                self.desk.state.retry_s.get(order.ref, now_s)
-                for order in self.journal.orders(statuses=frozenset({Status.INTENT}))
-            ),
-            default=_NEVER,
-        )
-
-    def _change_due_s(self, now_s: float) -> float:
-        found = min(
-            (
-                dispatch.change_due_s(self.desk, order)
-                for order in self.journal.orders(statuses=AT_BROKER, cancel_wanted=True)
-            ),
-            default=_NEVER,
-        )
-        if self.journal.changes(statuses=frozenset({Status.INTENT})):
-            return now_s
-        return found
-
-    def _orders_due_s(self) -> float:
-        """Return when the orders are to be asked for; orders unclear hasten it."""
-        desk, state = self.desk, self.desk.state
-        poll, rates = state.orders, desk.settings.rates
-        due = poll.ready_s()
-        now, now_s = desk.clock.now(), desk.clock.monotonic()
-        for order in self.journal.orders(statuses=UNRESOLVED - {Status.QUARANTINE}):
-            if order.sent is None:
-                continue
-            sent_s = now_s - (now - order.sent).total_seconds()
-            polls = state.resolve_polls.get(order.ref, 0)
-            at_s = resolve_due_s(rates, sent_s, polls)
-            # Never twice in one moment: the answer would be the same.
-            soon = (
-                poll.ready_s() if poll.failures else poll.asked_s + rates.resolve_s[0]
-            )
-            due = min(due, max(at_s, soon))
-        return due
-
-    def _balance_due_s(self) -> float:
-        return self.desk.state.balance.ready_s()
-
-    # Questions.
-
-    def _poll_orders(self, *, strict: bool = False) -> bool:
-        """Ask for the day's orders; whether a complete answer came."""
-        desk, state = self.desk, self.desk.state
-        asked, asked_s = desk.clock.now(), desk.clock.monotonic()
-        day = asked.astimezone(KST).date()
-        first = self._first_open_day(day)
-        state.calls += 1
-        try:
-            history = desk.gateway.fetch_orders(first, day)
-        except KisError as error:
-            self._query_failed(error)
-            if strict:
-                raise
-            return False
-        finally:
-            state.network_s += desk.clock.monotonic() - asked_s
-        state.totals = history.totals
-        if state.query_broken or not rows_agree(history.rows, history.totals):
-            state.balance.want(asked_s)
-        state.asked = asked
-        with self.journal.together():
-            for number in range((day - first).days + 1):
-                evidence.take_history(
-                    desk, history, asked, day=first + timedelta(days=number)
-                )
-        state.asked = None
-        working = self.journal.orders(statuses=AT_BROKER | UNRESOLVED)
-        rates = desk.settings.rates
-        state.orders.answered(asked_s, rates.working_s if working else rates.idle_s)
-        take_step(desk, state.ladders.queries_fail(0.0), "", "")
-        self._watch_unconfirmed()
-        return True
-
-    def _first_open_day(self, today: date) -> date:
-        """Return the date of the oldest order that has not ended; today without."""
-        days = [
-            order.sent.astimezone(KST).date()
-            for order in self.journal.orders(statuses=AT_BROKER | UNRESOLVED)
-            if order.sent is not None
-        ]
-        return min([today, *days])
-
-    def _query_failed(self, error: KisError) -> None:
-        desk, state = self.desk, self.desk.state
-        now_s = desk.clock.monotonic()
-        state.orders.failed(now_s)
-        log.warning("query failed: %s", error)
-        if isinstance(error, ForeignReply):
-            halt(desk, str(error))
-        if self._in_session():
-            step = state.ladders.queries_fail(state.orders.failing_s(now_s))
-            take_step(desk, step, "", str(error))
-
-    def _in_session(self) -> bool:
-        return phase_at(self.desk.clock.now(), self.desk.calendar) in dispatch.REGULAR
-
-    def _watch_unconfirmed(self) -> None:
-        """A fill told by a notice that no query confirms: doubled, forged or late."""
-        desk, state = self.desk, self.desk.state
-        now_s = desk.clock.monotonic()
-        for number, since_s in list(state.unconfirmed_s.items()):
-            if now_s - since_s < desk.settings.unconfirmed_s:
-                state.orders.want(now_s + desk.settings.rates.working_s)
-                continue
-            del state.unconfirmed_s[number]
-            ticket = self.journal.ticket(number)
-            alarm(
-                desk,
-                Urgency.WARNING,
-                _("fill not confirmed"),
-                _(
-                    "a notice told a fill of number {number} that the broker's query "
-                    "does not show; it is watched"
-                ).format(number=ticket.number),
-                ref=ticket.ref,
-            )
-
-    def _poll_balance(self, *, strict: bool = False) -> tuple[Finding, ...]:
-        desk, state = self.desk, self.desk.state
-        asked, asked_s = desk.clock.now(), desk.clock.monotonic()
-        state.calls += 1
-        try:
-            balance = desk.gateway.fetch_balance()
-        except KisError as error:
-            state.balance.failed(desk.clock.monotonic())
-            log.warning("balance not read: %s", error)
-            if strict:
-                raise
-            return ()
-        finally:
-            state.network_s += desk.clock.monotonic() - asked_s
-        state.balance.answered(asked_s, desk.settings.rates.balance_s)
-        return balances.take_balance(desk, balance, asked)

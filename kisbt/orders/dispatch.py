@@ -1,7 +1,7 @@
 """Orders and cancellations on their way out: written down, checked, sent once.
 
 What an answer means for the order is decided here; what became of an order whose
-answer was lost is decided by the evidence (`orders.evidence`).
+answer was lost is decided by the evidence (`orders.lostorders`).
 """
 
 import logging

@@ -31,6 +31,7 @@ import pytest
 
 from kisbt.app import live
 from kisbt.app.live import LiveOptions, run_live
+from kisbt.app.liveparts import grace_s
 from kisbt.app.venue import Mode
 from kisbt.bt.livebroker import LiveBroker
 from kisbt.clock import SystemClock
@@ -280,7 +281,7 @@ def test_minute_close_to_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             venue = seen["venue"]
             end = bt.num2date(self.datetime[0])
             now = venue.clock.now().replace(tzinfo=None)
-            waited_s = (now - end).total_seconds() - live.grace_s(venue)
+            waited_s = (now - end).total_seconds() - grace_s(venue)
             late.append(waited_s / SPEED)
             marks.append((clock.monotonic(), time.process_time(), counts["rows"]))
             if len(late) >= SECONDS:

@@ -9,6 +9,7 @@ import pytest
 from kisbt.model.order import BrokerOrder, Side
 from kisbt.model.ports import OrderHistory
 from kisbt.orders.desk import OrderDesk
+from kisbt.orders.queries import ask_orders
 from tests.helpers.desk import OTHER, SYMBOL, Bench, bench
 
 pytestmark = pytest.mark.fault
@@ -130,7 +131,7 @@ def test_row_39_older_answer_changes_nothing(live: Bench, retold: Retold) -> Non
 
     retold.change = unfilled
     live.turn(1.0)
-    live.desk._poll_orders()
+    ask_orders(live.desk.desk)
     retold.change = None
     live.run_for(30)
     assert live.journal.holding(SYMBOL).quantity == 4
@@ -168,7 +169,7 @@ def test_row_43_endless_pages_are_an_error_and_change_nothing(live: Bench) -> No
     refs = three_orders(live)
     live.run_for(3)
     live.emulator.fault("page(size=1)", "page(endless, count=999)")
-    live.desk._poll_orders()
+    ask_orders(live.desk.desk)
     calls = live.truth()["real"]["calls"]["inquire_daily_ccld"]
     assert calls < 600
     assert live.desk.status().failing_s >= 0.0

@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
-from kisbt.app.live import beating
 from kisbt.app.loops import TradingThread
-from kisbt.app.session import Stage
+from kisbt.app.pulse import beating
+from kisbt.app.sessionplan import Stage
 from kisbt.clock import KST, ManualClock
 from kisbt.orders.halt import Heartbeat, Pulse, read_beat
 from kisbt.orders.watch import STALE_S, Finding, Vigil

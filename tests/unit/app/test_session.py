@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from kisbt.app.hearing import Prices
-from kisbt.app.session import Hooks, LiveSession, SessionPlan, Stage
+from kisbt.app.session import LiveSession
+from kisbt.app.sessionplan import Hooks, SessionPlan, Stage
 from kisbt.app.venue import Mode, Venue, open_venue
 from kisbt.candles.live import CandleBuilder
 from kisbt.krx.calendar import KST
-from kisbt.model.candle import MINUTE, Candle
+from kisbt.model.candle import DAILY, MINUTE, Candle, Interval
 from kisbt.model.quote import Tick
 from kisbt.model.stream import Alert, Gap, StreamEvent, Trouble
 from tests.helpers.runs import market, minute_config
@@ -72,7 +73,7 @@ class NoOrders:
 class Rig:
     """A session on a real emulator, its websockets in the hands of the test."""
 
-    def __init__(self, venue: Venue) -> None:
+    def __init__(self, venue: Venue, interval: Interval = MINUTE) -> None:
         self.venue = venue
         self.said, self.desk = Said(), NoOrders()
         self.broken: list[bool] = []
@@ -81,7 +82,7 @@ class Rig:
         plan = SessionPlan(
             symbols=SYMBOLS,
             followed=SYMBOLS,
-            interval=MINUTE,
+            interval=interval,
             adjusted=True,
             first=LATE.date(),
             recheck=False,
@@ -93,14 +94,16 @@ class Rig:
             self.desk,
             self.said,
             Prices(venue.clock),
-            CandleBuilder(venue.calendar, SYMBOLS, grace_s=0.0),
+            None
+            if interval.is_daily
+            else CandleBuilder(venue.calendar, SYMBOLS, grace_s=0.0),
             Hooks(
                 publish=self._publish,
                 ticks=lambda ticks: None,
                 broken=self.broken.append,
                 over=lambda: None,
                 news=lambda: None,
-                watching=lambda: False,
+                watching=lambda: interval.is_daily,
                 idle=lambda: True,
                 say=self.lines.append,
             ),
@@ -146,6 +149,22 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
         made = Rig(venue)
         assert made.session.stage is Stage.OPEN
         yield made
+
+
+def test_daily_bars_and_a_symbol_that_is_not_heard_leave_the_loop_at_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stop is watched; nothing is polled where no candle is made of prices."""
+    monkeypatch.setenv("KISBT_STATE", str(tmp_path / "state"))
+    config = minute_config(universe__symbols=list(SYMBOLS), bars__interval="1d")
+    with (
+        market(tmp_path, start=LATE) as there,
+        open_venue(config, Mode.PAPER, ready_file=there.ready_file) as venue,
+    ):
+        made = Rig(venue, DAILY)
+        made.turn(made.lost(Trouble.REFUSED, orders=False, symbol="990002"))
+        made.pass_(60)
+        assert "not watched" in made.lines[-1]
 
 
 def test_trades_stay_down_while_only_the_notices_are_back(rig: Rig) -> None:

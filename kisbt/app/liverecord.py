@@ -1,0 +1,94 @@
+"""What a run saw: its candles, what was wrong with them, and its incidents."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+from kisbt.model.candle import Candle
+from kisbt.model.liverun import CandleChange, CandleEvent, Incident, IncidentKind
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Record:
+    """What the run saw, for its folder.
+
+    Attributes:
+        bases: base prices by symbol and session, won.
+    """
+
+    candles: dict[str, list[Candle]] = field(default_factory=dict)
+    bases: Mapping[tuple[str, date], float] = field(default_factory=dict)
+    candle_events: list[CandleEvent] = field(default_factory=list)
+    incidents: list[Incident] = field(default_factory=list)
+    sessions: list[date] = field(default_factory=list)
+    first_bar: datetime | None = None
+    last_bar: datetime | None = None
+    held_bars: list[datetime] = field(default_factory=list)
+
+    def published(
+        self, at: datetime, candles: Mapping[str, Candle], *, live: bool
+    ) -> None:
+        """Note the candles of one moment as they go out.
+
+        Args:
+            at: now.
+            candles: by symbol.
+            live: False for bars that fill a gap only.
+        """
+        for symbol, candle in candles.items():
+            self.candles.setdefault(symbol, []).append(candle)
+            if not live:
+                self.changed(at, CandleChange.LATE, symbol, candle)
+            self.last_bar = candle.end
+            if live and self.first_bar is None:
+                self.first_bar = candle.end
+        first = next(iter(candles.values()), None)
+        if not live and first is not None:
+            self.held_bars.append(first.end)
+
+    def changed(
+        self,
+        at: datetime,
+        kind: CandleChange,
+        symbol: str,
+        seen: Candle | None,
+        true: Candle | None = None,
+    ) -> None:
+        """Note that a candle was not what it should have been.
+
+        Args:
+            at: now.
+            kind: of the difference.
+            symbol: whose candle.
+            seen: as the strategy got it; None if it did not.
+            true: the broker's; None if not known.
+        """
+        bar = seen or true
+        assert bar is not None
+        event = CandleEvent(
+            at=at,
+            kind=kind,
+            symbol=symbol,
+            bar=bar.end,
+            open=seen.open if seen else None,
+            high=seen.high if seen else None,
+            low=seen.low if seen else None,
+            close=seen.close if seen else None,
+            volume=seen.volume if seen else None,
+            true_open=true.open if true else None,
+            true_high=true.high if true else None,
+            true_low=true.low if true else None,
+            true_close=true.close if true else None,
+            true_volume=true.volume if true else None,
+        )
+        self.candle_events.append(event)
+        log.warning("candle %s: %s %s", kind, symbol, bar.end)
+
+    def disconnected(self, since: datetime, until: datetime, note: str) -> None:
+        """Note a time in which a stream was down."""
+        self.incidents.append(
+            Incident(kind=IncidentKind.DISCONNECT, at=since, until=until, note=note)
+        )
