@@ -133,7 +133,7 @@ class MaRsiBollinger(Portfolio):
 
     def notify_order(self, order: Any) -> None:
         super().notify_order(order)
-        if not order.alive() and order.ref in self._legs:
+        if order.ref in self._legs and not order.alive():
             del self._legs[order.ref]
             pair = self._pairs.get(order.data, set())
             pair.discard(order.ref)

@@ -65,21 +65,24 @@ class Portfolio(bt.Strategy):
     def decide(self) -> None:
         """Look at every symbol that has a new bar."""
         position_of, working = self.broker.getposition, self._working
+        now, ready_at = self.datetime[0], self._ready_at
         held = [data for data in self.datas if position_of(data).size]
         # A pending sale still holds its slot; a working buy has taken one.
         slots = self.p.max_position - len(held)
         for data, order in working.items():
             if order.isbuy() and not position_of(data).size:
                 slots -= 1
+        # A bar is new if it is of now. len() first: before its first bar a feed shows
+        # its last price.
         for data in held:
-            if self._is_fresh(data):
+            if len(data) >= ready_at[data] and data.datetime[0] == now:
                 self.consider_exit(data, position_of(data))
         for data in self.datas:
             if slots <= 0:
                 break
             if data in working or position_of(data).size:
                 continue
-            if self._is_fresh(data):
+            if len(data) >= ready_at[data] and data.datetime[0] == now:
                 slots -= self.enters(data)
 
     def consider_exit(self, data: Any, position: Any) -> None:
@@ -118,12 +121,6 @@ class Portfolio(bt.Strategy):
     def take_back(self, order: Any) -> None:
         """Remember a live order that was made before a restart."""
         self._working[order.data] = order
-
-    def _is_fresh(self, data: Any) -> bool:
-        # len() first: before its first bar a feed shows its last price.
-        if len(data) < self._ready_at[data]:
-            return False
-        return bool(data.datetime[0] == self.datetime[0])
 
 
 def named(signals: Mapping[str, bool]) -> str:

@@ -26,8 +26,12 @@ class OrderBook:
     def add(self, placed: PlacedOrder) -> None:
         """Add an order."""
         order = placed.order
-        self.orders[order.ref] = placed
-        self._of_feed.setdefault(order.data, {})[order.ref] = placed
+        ref, feed = order.ref, order.data
+        self.orders[ref] = placed
+        of_feed = self._of_feed.get(feed)
+        if of_feed is None:
+            of_feed = self._of_feed[feed] = {}
+        of_feed[ref] = placed
 
     def get(self, order: Any) -> PlacedOrder | None:
         """Return what is known of an order; None when it has ended."""
@@ -41,8 +45,8 @@ class OrderBook:
 
     def forget_ended(self) -> None:
         """Forget the orders that have ended."""
-        ended = [p.order for p in self.orders.values() if not p.order.alive()]
-        for order in ended:
+        orders = [placed.order for placed in self.orders.values()]
+        for order in [order for order in orders if not order.alive()]:
             self.remove(order)
 
     def live(self) -> Iterator[PlacedOrder]:

@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 _UNIX_EPOCH_ORDINAL = 719_163.0  # date(1970, 1, 1).toordinal()
 # Any date kisbt knows lies between 2**19 and 2**20 days: one binade, so that the
 # fraction of a day is rounded as backtrader rounds the whole number.
-_BINADE = 2.0**19
+BINADE = 2.0**19
 
 
 def datetime_numbers(times: npt.NDArray[np.datetime64]) -> Floats:
@@ -39,9 +39,9 @@ def datetime_numbers(times: npt.NDArray[np.datetime64]) -> Floats:
     distinct, where = np.unique(second_of_day, return_inverse=True)
     fractions = [
         math.fsum(
-            (_BINADE, s // 3600 / 24.0, s % 3600 // 60 / 1440.0, s % 60 / 86_400.0)
+            (BINADE, s // 3600 / 24.0, s % 3600 // 60 / 1440.0, s % 60 / 86_400.0)
         )
-        - _BINADE
+        - BINADE
         for s in distinct.tolist()
     ]
     return numbers + np.array(fractions)[where]

@@ -29,21 +29,26 @@ class Market:
         """Use the sessions of `calendar`."""
         self._calendar = calendar
         self._sessions, self._closes = _known_closes(calendar)
-        self._coming: tuple[float, date] = (math.nan, date.min)
+        self._coming: tuple[float, date, float] = (math.nan, date.min, math.nan)
 
     def session_for(self, now: float) -> date:
         """Return the session in which an order made at date number `now` lives."""
-        at, session = self._coming
+        return self.coming_session(now)[0]
+
+    def coming_session(self, now: float) -> tuple[date, float]:
+        """Return `session_for` and the date number of its close."""
+        at, session, close = self._coming
         if at != now:
             # As `order_session`, which has to go over a `datetime`; that rounds, so
             # just before a close it is asked.
             coming, closes = bisect_right(self._closes, now), self._closes
             if 0 < coming < len(closes) and closes[coming] - now > _ROUNDING:
-                session = self._sessions[coming]
+                session, close = self._sessions[coming], closes[coming]
             else:
                 session = order_session(to_kst(now), self._calendar)
-            self._coming = (now, session)
-        return session
+                close = self.close_number(session)
+            self._coming = (now, session, close)
+        return session, close
 
     def close_number(self, session: date) -> float:
         """Return the date number of a session's close."""
@@ -71,11 +76,7 @@ class Market:
 
     def coming_band(self, feed: Any, session: date) -> PriceBand | None:
         """Return the limits, in `session`, of an order made on the current bar."""
-        if int(feed.lines.datetime[0]) == session.toordinal():
-            reference = reference_close(feed)
-        else:
-            reference = float(feed.close[0])
-        return _band(reference, instrument_of(feed), session)
+        return _band(coming_base(feed, session), instrument_of(feed), session)
 
     def crowded(self, feed: Any, session: date) -> Side | None:
         """Return the side that the current bar, locked at a limit, does not fill."""
@@ -162,6 +163,13 @@ def reference_close(feed: Any) -> float:
         if int(feed.lines.datetime[-ago]) != day:
             return float(feed.close[-ago])
     return math.nan
+
+
+def coming_base(feed: Any, session: date) -> float:
+    """Return the base price, in `session`, of an order made on the current bar."""
+    if int(feed.datetime[0]) == session.toordinal():
+        return reference_close(feed)
+    return float(feed.close[0])
 
 
 def market_value(feed: Any, position: Any) -> float:

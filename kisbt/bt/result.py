@@ -24,6 +24,10 @@ from kisbt.model.result import (
 )
 from kisbt.text import _
 
+_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=KST)  # of naive KST times
+_FIRST_DAY = datetime(1, 1, 1, tzinfo=KST)  # of date numbers
+_SECOND = timedelta(seconds=1)
+
 
 class Times:
     """Date numbers as aware KST times; each is converted once."""
@@ -31,26 +35,26 @@ class Times:
     def __init__(self) -> None:
         """Start empty."""
         self._known: dict[float, datetime] = {}
-        self._since_midnight: dict[float, timedelta] = {}
+        self._since_midnight: dict[float, int] = {}
 
     def __call__(self, number: float) -> datetime:
         """Return the time of a date number."""
         moment = self._known.get(number)
         if moment is None:
             day = int(number)
-            midnight = datetime.fromordinal(day).replace(tzinfo=KST)
             # Most bars of a run end at the same few times of day.
-            since = self._since_midnight.get(number - day)
-            if since is None:
-                exact = number_to_datetime(number).replace(microsecond=0, tzinfo=KST)
-                since = self._since_midnight[number - day] = exact - midnight
-            moment = self._known[number] = midnight + since
+            seconds = self._since_midnight.get(number - day)
+            if seconds is None:
+                exact = number_to_datetime(number).replace(microsecond=0)
+                seconds = (exact - datetime.fromordinal(day)) // _SECOND
+                self._since_midnight[number - day] = seconds
+            moment = self._known[number] = _FIRST_DAY + timedelta(day - 1, seconds)
         return moment
 
 
 def order_rows(recorder: Recorder, times: Times) -> tuple[OrderRow, ...]:
     """Return the orders of the run, in the order in which they were made."""
-    return tuple(_order_row(placed, times) for placed in recorder.orders)
+    return tuple([_order_row(placed, times) for placed in recorder.orders])
 
 
 def fill_rows(recorder: Recorder, times: Times) -> tuple[FillRow, ...]:
@@ -83,16 +87,18 @@ def execution_rows(fills: Iterable[Execution], times: Times) -> tuple[FillRow, .
 def decision_rows(recorder: Recorder, times: Times) -> tuple[DecisionRow, ...]:
     """Return what the strategy decided, in the order in which it did."""
     return tuple(
-        DecisionRow(
-            bar=times(decision.bar),
-            symbol=decision.symbol,
-            action=decision.action,
-            reason=decision.reason,
-            indicators=settled(decision.indicators),
-            result=decision.result,
-            order_ref=decision.order_number,
-        )
-        for decision in recorder.decisions
+        [
+            DecisionRow(
+                bar=times(decision.bar),
+                symbol=decision.symbol,
+                action=decision.action,
+                reason=decision.reason,
+                indicators=settled(decision.indicators),
+                result=decision.result,
+                order_ref=decision.order_number,
+            )
+            for decision in recorder.decisions
+        ]
     )
 
 
@@ -162,7 +168,8 @@ def round_trips(
     closed: list[_RoundTrip] = []
     for fill in (*recorder.opening, *recorder.fills):
         trip = going.get(fill.symbol)
-        for part in _split_at_zero(fill, 0 if trip is None else trip.size):
+        # Most fills open a trip.
+        for part in (fill,) if trip is None else _split_at_zero(fill, trip.size):
             if trip is None:
                 trip = going[fill.symbol] = _RoundTrip()
             trip.add(part)
@@ -315,10 +322,6 @@ def _bars_between(
     at = candles.end.view(np.int64).searchsorted(seconds)
     counts: list[int] = (at[1::2] - at[::2]).tolist()
     return counts
-
-
-_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=KST)  # of naive KST times
-_SECOND = timedelta(seconds=1)
 
 
 def _total(fills: Sequence[Execution]) -> int:

@@ -138,7 +138,8 @@ def _floor_won(amount: float, rate: Fraction) -> int:
         raise ValueError(f"amount {amount}: expected won, zero or more")
     whole = round(amount)
     if abs(amount - whole) <= _NOISE:
-        return whole * rate.numerator // rate.denominator
+        share, of = rate.as_integer_ratio()
+        return whole * share // of
     return floor(Fraction(amount) * rate)
 
 

@@ -84,6 +84,16 @@ def limit_pct(
     return _share(board, session) * max(1.0, abs(leverage))
 
 
+def limit_rows(
+    *, market: Market, product: Product, leverage: float = 1.0
+) -> tuple[tuple[date, float], ...]:
+    """Return every first session and, from it on, `limit_pct`; none without limits."""
+    if product in _UNLIMITED:
+        return ()
+    rows = _PCT[market if product is Product.STOCK else Market.KOSPI]
+    return tuple((first, share * max(1.0, abs(leverage))) for first, share in rows)
+
+
 @lru_cache(maxsize=1 << 15)
 def _share(board: Market, session: date) -> float:
     rows = _PCT[board]
@@ -151,12 +161,23 @@ def _band(base: float, *, down: float, up: float, table: TickTable) -> PriceBand
             rule="price_limit",
         )
     tick = table.ticks[table.band(base)]
-    highest = base + max(floor_to(base * up, tick), tick)
     lowest = max(base - max(floor_to(base * down, tick), tick), table.ticks[0])
     return PriceBand(
-        ceil_to(lowest, table.ticks[table.band(lowest)]),
-        floor_to(highest, table.ticks[table.band(highest)]),
+        ceil_to(lowest, table.ticks[table.band(lowest)]), upper_limit(base, up, table)
     )
+
+
+def upper_limit(base: float, share: float, table: TickTable) -> int:
+    """Return the highest price of a session, as `price_band` has it, won.
+
+    Args:
+        base: won, above zero.
+        share: the limit as a share of the base.
+        table: price steps of the session.
+    """
+    tick = table.ticks[table.band(base)]
+    highest = base + max(floor_to(base * share, tick), tick)
+    return floor_to(highest, table.ticks[table.band(highest)])
 
 
 def price_bands(

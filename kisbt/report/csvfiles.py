@@ -180,14 +180,24 @@ def _writer(kind: str | type[Enum]) -> Callable[[Any], str]:
     if kind == _MONEY:
         return _money_text
     if kind in {_PRICE, _FIGURE}:
-        return lambda value: "" if value is None else number_text(value)
+        return _price_text
     if kind == _COUNT:
         return str
-    return attrgetter("value")
+    return attrgetter("_value_")  # `value` is a property, and slower
 
 
 def _money_text(value: float) -> str:
-    return number_text(value if value % 1 == 0 else round(value, 2))
+    if value % 1 == 0 and -_EXACT_INTEGERS < value < _EXACT_INTEGERS:
+        return "%d" % value  # noqa: UP031  (as in `number_text`)
+    return number_text(round(value, 2))
+
+
+def _price_text(value: float | None) -> str:
+    if value is None:
+        return ""
+    if value % 1 == 0 and -_EXACT_INTEGERS < value < _EXACT_INTEGERS:
+        return "%d" % value  # noqa: UP031  (as in `number_text`)
+    return number_text(value)
 
 
 def number_text(value: float) -> str:

@@ -53,6 +53,8 @@ REPORT_FILE = "report.html"
 
 _EQUITY = ("time", "cash", "positions_value", "equity")
 _CURVES = ("benchmark", "buy_and_hold")
+_INDENT = "  "
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 def check_target(folder: Path) -> None:
@@ -63,20 +65,7 @@ def check_target(folder: Path) -> None:
         StorageError: it cannot be written to.
     """
     with _storage(folder):
-        if folder.exists() and not folder.is_dir():
-            raise InputError(
-                _(
-                    "{folder} is a file: expected a new or empty folder for the run; "
-                    "choose another with --out"
-                ).format(folder=folder)
-            )
-        if folder.is_dir() and any(folder.iterdir()):
-            raise InputError(
-                _(
-                    "{folder} is not empty: expected a new or empty folder for the "
-                    "run; choose another with --out or remove it"
-                ).format(folder=folder)
-            )
+        _check_is_free(folder)
         made = _make_parents(folder)
         try:
             probe = _part(folder if folder.is_dir() else folder.parent, folder.name)
@@ -86,6 +75,23 @@ def check_target(folder: Path) -> None:
             for parent in made:
                 with suppress(OSError):
                     parent.rmdir()
+
+
+def _check_is_free(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise InputError(
+            _(
+                "{folder} is a file: expected a new or empty folder for the run; "
+                "choose another with --out"
+            ).format(folder=folder)
+        )
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(
+            _(
+                "{folder} is not empty: expected a new or empty folder for the "
+                "run; choose another with --out or remove it"
+            ).format(folder=folder)
+        )
 
 
 def write_run(
@@ -110,9 +116,9 @@ def write_run(
         InputError: `folder` is a file or not empty.
         StorageError: the disk is full or not writable; nothing is left behind.
     """
-    check_target(folder)
-    in_place = folder.is_dir()
     with _storage(folder):
+        _check_is_free(folder)
+        in_place = folder.is_dir()
         made = _make_parents(folder)
     part = _part(folder if in_place else folder.parent, folder.name)
     try:
@@ -222,8 +228,7 @@ def _write_files(
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    text = json.dumps(_plain(content), ensure_ascii=False, indent=2, allow_nan=False)
-    path.write_bytes(_encoded(text + "\n"))
+    path.write_bytes(_encoded(_json(content, "\n") + "\n"))
 
 
 def _encoded(text: str) -> bytes:
@@ -231,21 +236,32 @@ def _encoded(text: str) -> bytes:
     return text.encode(errors="backslashreplace")
 
 
-def _plain(value: Any) -> Any:
-    """Return `value` as what JSON has; a number that is none becomes null."""
+def _json(value: Any, line: str) -> str:
+    """Return `value` as indented JSON; a number that is none becomes null.
+
+    Written here: an indented text is what the encoder of `json` is slow at.
+
+    Args:
+        value: mappings, sequences and sets of numbers, texts, times and paths.
+        line: how a line begins at this depth, line break included.
+    """
+    deeper = line + _INDENT
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        named = {str(key): item for key, item in value.items()}
+        parts = [f"{_quoted(k)}: {_json(item, deeper)}" for k, item in named.items()]
+        return f"{{{deeper}{(',' + deeper).join(parts)}{line}}}" if parts else "{}"
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
+        parts = [_json(item, deeper) for item in value]
+        return f"[{deeper}{(',' + deeper).join(parts)}{line}]" if parts else "[]"
     if isinstance(value, Enum):
         value = value.value
     elif isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
     if isinstance(value, datetime | date):
-        return value.isoformat()
-    return str(value) if isinstance(value, PurePath) else value
+        value = value.isoformat()
+    elif isinstance(value, PurePath):
+        value = str(value)
+    return _quoted(value) if isinstance(value, str) else _number(value)
 
 
 def _instrument_json(instrument: Instrument) -> dict[str, Any]:
@@ -287,9 +303,12 @@ def _write_decisions(path: Path, rows: Iterable[DecisionRow]) -> None:
 
 def _decision_line(row: DecisionRow) -> str:
     # Put together here: the encoder would look at every name again on every row.
-    indicators = ", ".join(
-        [f"{_quoted(name)}: {_number(value)}" for name, value in row.indicators.items()]
-    )
+    values = tuple(row.indicators.values())
+    if set(map(type, values)) == {float} and all(map(math.isfinite, values)):
+        indicators = _named_floats(tuple(row.indicators)) % values
+    else:
+        pairs = row.indicators.items()
+        indicators = ", ".join([f"{_quoted(k)}: {_number(v)}" for k, v in pairs])
     order = "null" if row.order_ref is None else row.order_ref
     return (
         f'{{"bar": "{time_text(row.bar)}", "symbol": {_quoted(row.symbol)}, '
@@ -305,9 +324,15 @@ def _number(value: object) -> str:
     return json.dumps(value)
 
 
+@lru_cache(maxsize=1 << 8)
+def _named_floats(names: tuple[str, ...]) -> str:
+    """Return what, formatted with floats, is their JSON under these names."""
+    return ", ".join([_quoted(name).replace("%", "%%") + ": %r" for name in names])
+
+
 @lru_cache(maxsize=1 << 12)
 def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    return _ENCODER.encode(text)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ why. Every formula is spelled out for people in `kisbt.report.metric_words`.
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -554,10 +555,8 @@ def refused_orders(result: RunResult) -> list[dict[str, Any]]:
 
 
 def _order_states(result: RunResult) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for order in result.orders:
-        counts[order.state.value] = counts.get(order.state.value, 0) + 1
-    return counts
+    # `value` is a property, and slower.
+    return dict(Counter([order.state._value_ for order in result.orders]))
 
 
 def _counted(reasons: Iterable[str]) -> list[dict[str, Any]]:

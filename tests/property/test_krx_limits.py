@@ -3,8 +3,15 @@ from datetime import date
 import numpy as np
 from hypothesis import given, strategies as st
 
-from kisbt.krx.limits import band_tolerance, limit_pct, price_band, price_bands
-from kisbt.krx.ticks import is_on_grid, round_up_to_tick, tick_size
+from kisbt.krx.limits import (
+    band_tolerance,
+    limit_pct,
+    limit_rows,
+    price_band,
+    price_bands,
+    upper_limit,
+)
+from kisbt.krx.ticks import is_on_grid, round_up_to_tick, tick_size, tick_table
 from kisbt.model.instrument import Market, Product
 
 kinds = st.fixed_dictionaries(
@@ -43,6 +50,19 @@ def test_band_is_no_wider_than_the_limit(base, kind):
     widest = max(base * pct, tick) + 1e-5
     assert band.upper - base <= widest
     assert base - band.lower <= widest
+
+
+@given(base=bases, kind=kinds)
+def test_dated_rows_give_the_same_upper_limit(base, kind):
+    others = {key: kind[key] for key in ("market", "product", "leverage")}
+    rows = [pct for first, pct in limit_rows(**others) if first <= kind["session"]]
+    assert rows[-1] == limit_pct(**kind)
+    upper = upper_limit(base, rows[-1], tick_table(**grid(kind)))
+    assert upper == price_band(base, **kind).upper
+
+
+def test_what_has_no_limit_has_no_rows():
+    assert limit_rows(market=Market.KOSPI, product=Product.INDEX) == ()
 
 
 @given(base=bases, kind=kinds)

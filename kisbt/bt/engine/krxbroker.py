@@ -26,17 +26,15 @@ from kisbt.bt.engine.orders import (
     fill,
 )
 from kisbt.bt.engine.traded import Traded
-from kisbt.bt.market import session_of
+from kisbt.bt.market import coming_base, session_of
 from kisbt.bt.recorder import Decision, Execution, PlacedOrder
 from kisbt.bt.snapshot import indicator_lines
 from kisbt.errors import RiskRefused
 from kisbt.krx.fees import TAX_TABLE, commission
 from kisbt.krx.matching import fillable_quantity
-from kisbt.krx.sendable import reserve_price
 from kisbt.model.order import OrderType, Side
 from kisbt.orders.risk import RiskLimits
 
-_KINDS: dict[Side, Any] = {Side.BUY: BuyOrder, Side.SELL: SellOrder}
 # Keywords that mean something to a broker and are no info of an order.
 _NO_INFO = frozenset({"histnotify", "_checksubmit"})
 _OWN = (
@@ -246,9 +244,10 @@ class LeanKrxBroker(KrxBackBroker, LeanBackBroker):
     def _reserve(self, feed: Any, traded: Traded) -> float:
         """Return the won a share of a market buy made now sets aside."""
         if traded.reserve_at != self._pass_time:
-            market = self._market
-            band = market.coming_band(feed, market.session_for(self._now))
-            price = reserve_price(OrderType.MARKET, None, band, float(feed.close[0]))
+            session = self._market.session_for(self._now)
+            # As `reserve_price` of a market order.
+            upper = traded.upper_on(session, coming_base(feed, session))
+            price = float(feed.close[0] if upper is None else upper)
             traded.reserve = price * traded.with_fee
             traded.reserve_at = self._pass_time
         return traded.reserve
@@ -277,13 +276,13 @@ class LeanKrxBroker(KrxBackBroker, LeanBackBroker):
         wanted = abs(size)
         if not self._takes_plain or feed._clone or not 1 <= wanted < math.inf:
             return None
-        if not len(feed) or (info and info.keys() & _NO_INFO):
+        if not len(feed) or (info and not _NO_INFO.isdisjoint(info)):
             return None
         traded = self._traded_of(feed)
         if traded.is_index:
             return None
-        now, market = self._now, self._market
-        session = market.session_for(now)
+        now = self._now
+        session, close = self._market.coming_session(now)
         quantity, reserve = math.floor(wanted), 0.0
         if side is Side.BUY:
             reserve = self._reserve(feed, traded)
@@ -294,12 +293,13 @@ class LeanKrxBroker(KrxBackBroker, LeanBackBroker):
             refused = quantity > self._sellable(feed)
         if refused:
             return None
+        kind = BuyOrder if side is Side.BUY else SellOrder
         order = self._orders.make_market(
-            _KINDS[side], owner, feed, quantity, tradeid, Order.Market
+            kind, owner, feed, quantity, tradeid, Order.Market
         )
         placed = self._note_plain(order, side, quantity, info)
         placed.session, placed.reserve = session, reserve
-        placed.expires = market.close_number(session)
+        placed.expires = close
         if self._reserved is not None:
             self._reserved += quantity * reserve
         self._guard.count_order(session, now)
@@ -323,11 +323,10 @@ class LeanKrxBroker(KrxBackBroker, LeanBackBroker):
         wanted = abs(size)
         if feed._clone or not wanted < math.inf or not len(feed):
             return None
-        if info and info.keys() & _NO_INFO:
+        if info and not _NO_INFO.isdisjoint(info):
             return None
-        order = self._orders.make_market(
-            _KINDS[side], owner, feed, wanted, tradeid, exectype
-        )
+        kind = BuyOrder if side is Side.BUY else SellOrder
+        order = self._orders.make_market(kind, owner, feed, wanted, tradeid, exectype)
         self._note_plain(order, side, int(wanted), info)
         return self.submit(order)
 
@@ -336,8 +335,8 @@ class LeanKrxBroker(KrxBackBroker, LeanBackBroker):
     ) -> PlacedOrder:
         """Write a new market order down, as `_ocoize` and `_write_down` do."""
         feed, ref, recorder = order.data, order.ref, self.recorder
-        if info:
-            order.info.update(info)
+        for name, value in info.items():
+            order.info[name] = value
         self._ocos[ref] = ref
         self._ocol[ref] = [ref]
         orders, reason = recorder.orders, str(info.get("reason", "") or "")
@@ -361,7 +360,7 @@ class LeanKrxBroker(KrxBackBroker, LeanBackBroker):
             Decision(
                 bar=self._now,
                 symbol=symbol,
-                action=side.value,
+                action=side._value_,  # `value` is a property, and slower
                 reason=reason,
                 result="accepted",
                 indicators=self._indicators(order.owner, feed),
@@ -386,17 +385,29 @@ class LeanKrxBroker(KrxBackBroker, LeanBackBroker):
         return found
 
     def _is_within_risk(self, feed: Any, quantity: int, session: date) -> bool:
+        guard, book, now = self._guard, self._book, self._now
+        equity, held = float(self._value), int(self.positions[feed].size)
+        if guard.clearly_allows(
+            quantity,
+            feed,
+            session=session,
+            now=now,
+            equity=equity,
+            held=held,
+            book=book,
+        ):
+            return True
         asked: Any = self._asked
         asked.quantity = quantity
         try:
-            self._guard.check(
+            guard.check(
                 asked,
                 feed,
                 session=session,
-                now=self._now,
-                equity=float(self._value),
-                held=int(self.positions[feed].size),
-                book=self._book,
+                now=now,
+                equity=equity,
+                held=held,
+                book=book,
             )
         except RiskRefused:
             return False
@@ -404,10 +415,10 @@ class LeanKrxBroker(KrxBackBroker, LeanBackBroker):
 
     def _sellable(self, feed: Any) -> int:
         held = int(self.positions[feed].size)
-        return held - self._book.promised_shares(feed) if self._book else held
+        return held - self._book.promised_shares(feed) if self._book.orders else held
 
     def free_cash(self) -> float:
-        if not self._book:
+        if not self._book.orders:
             return float(self.cash)
         if self._reserved is None:
             self._reserved = self._book.reserved_cash()
@@ -548,7 +559,7 @@ class LeanKrxBroker(KrxBackBroker, LeanBackBroker):
         else:
             self._held.pop(feed, None)
             lost = order.executed.pnl < order.executed.comm
-            self._guard.count_round_trip(session_of(bar), lost=lost)
+            self._guard.count_round_trip(costs.session, lost=lost)
         self.recorder.fills.append(
             Execution(
                 bar=bar,

@@ -65,8 +65,9 @@ class Loop:
         self._shorten(broker)
         for step, now in enumerate(self._times):
             full[0] = step
-            for cell in movers[step] if movers else ():
-                cell[0] += 1
+            if movers:
+                for cell in movers[step]:
+                    cell[0] += 1
             if early_timers:
                 cerebro._check_timers(self._strategies, now, cheat=True)
             match(now)

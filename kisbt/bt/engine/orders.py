@@ -22,6 +22,8 @@ from backtrader.utils.dateintern import (
     SECONDS_PER_DAY,
 )
 
+from kisbt.bt.feed import BINADE
+
 ORDER_DEFAULTS: dict[str, Any] = dict(Order.params._getitems())
 
 # Types whose prices are taken as they are; a trailing stop is moved when made.
@@ -68,6 +70,11 @@ _DATA: dict[str, Any] = {
     "psize": 0,
     "pprice": 0,
 }
+# The same of what a market order asks for.
+_WISH: dict[str, Any] = {
+    **_DATA,
+    **dict.fromkeys(("trailamount", "trailpercent", "_plimit")),
+}
 
 
 class OrderMaker:
@@ -75,7 +82,7 @@ class OrderMaker:
 
     def __init__(self) -> None:
         """Start without known times of day."""
-        self._fractions: dict[time, tuple[float, ...]] = {}
+        self._since_midnight: dict[time, tuple[float, ...]] = {}
 
     def make(self, kind: Any, values: dict[str, Any]) -> Any:
         """Return a new order.
@@ -128,11 +135,10 @@ class OrderMaker:
         params.__dict__ = values
         signed = -size if kind is SellOrder else size
         now, close = data.datetime[0], data.close[0]
-        wish, done = _DATA.copy(), _DATA.copy()
+        wish, done = _WISH.copy(), _DATA.copy()
         wish["exbits"], done["exbits"] = deque(), deque()
         wish["dt"], wish["size"], done["remsize"] = now, signed, signed
         wish["price"] = wish["pricelimit"] = wish["pclose"] = close
-        wish["trailamount"] = wish["trailpercent"] = wish["_plimit"] = None
         held = _MARKET.copy()
         held["owner"], held["data"], held["size"] = owner, data, signed
         held["params"] = held["p"] = params
@@ -146,16 +152,25 @@ class OrderMaker:
 
     def _session_end(self, now: float, ends_at: time) -> float:
         """Return the date number at which the day of `now` ends."""
-        fractions = self._fractions.get(ends_at)
-        if fractions is None:
-            fractions = self._fractions[ends_at] = (
-                ends_at.hour / HOURS_PER_DAY,
-                ends_at.minute / MINUTES_PER_DAY,
-                ends_at.second / SECONDS_PER_DAY,
-                ends_at.microsecond / MUSECONDS_PER_DAY,
-            )
+        day, known = float(int(now)), self._since_midnight.get(ends_at)
+        if known is None:
+            known = self._since_midnight[ends_at] = _day_parts(ends_at)
+        rounded, *parts = known
         # As `date2num` of the moment.
-        return math.fsum((float(int(now)), *fractions))
+        if BINADE <= day < 2.0 * BINADE - 1.0:
+            return day + rounded
+        return math.fsum((day, *parts))
+
+
+def _day_parts(moment: time) -> tuple[float, ...]:
+    """Return a time of day as a share of it, rounded as in a date, and its parts."""
+    parts = (
+        moment.hour / HOURS_PER_DAY,
+        moment.minute / MINUTES_PER_DAY,
+        moment.second / SECONDS_PER_DAY,
+        moment.microsecond / MUSECONDS_PER_DAY,
+    )
+    return math.fsum((BINADE, *parts)) - BINADE, *parts
 
 
 def _fill_in(held: dict[str, Any], kind: Any, params: Any) -> None:

@@ -1,10 +1,17 @@
 """The risk limits as the backtest broker counts them."""
 
+import math
+from datetime import date, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from backtrader import Order
+from hypothesis import given, strategies as st
 
+from kisbt.bt.book import OrderBook
+from kisbt.bt.guard import RiskGuard
+from kisbt.model.order import Side
 from kisbt.orders.risk import RiskLimits
 from tests.helpers.market import (
     Action,
@@ -236,3 +243,75 @@ def test_without_exchange_rules_there_is_no_guard(rules: str) -> None:
         risk=RiskLimits(max_order_pct=1),
     )
     assert ran.state("o") == "Completed"
+
+
+PARTS = st.sampled_from([None, 1.0, 9.0, 24.9, 25.0, 25.1])
+COUNTS = st.sampled_from([None, 1, 2])
+
+
+@given(
+    limits=st.builds(
+        RiskLimits,
+        max_order_pct=PARTS,
+        max_symbol_pct=PARTS,
+        max_daily_loss_pct=st.sampled_from([None, 0.0, 3.0]),
+        max_orders_per_day=COUNTS,
+        max_orders_per_minute=COUNTS,
+        max_consecutive_losses=st.sampled_from([None, None, 1]),
+        max_open_orders=st.sampled_from([None, None, 1]),
+        max_adv_pct=st.sampled_from([None, None, 1.0]),
+    ),
+    orders=st.integers(0, 2),
+    losses=st.integers(0, 1),
+    equity=st.sampled_from([math.nan, -1.0, 0.0, 940_000.0, 990_000.0, 1_000_000.0]),
+    quantity=st.integers(1, 40),
+    held=st.sampled_from([0, 5, 24]),
+    coming=st.booleans(),
+)
+def test_what_is_clearly_allowed_passes_the_check(
+    limits: RiskLimits,
+    orders: int,
+    losses: int,
+    equity: float,
+    quantity: int,
+    held: int,
+    coming: bool,
+) -> None:
+    guard, today = RiskGuard(limits, 1_000_000.0), date(2024, 1, 2)
+    session = today + timedelta(days=coming)
+    now = today.toordinal() + 0.5
+    guard.begin_bar(now, 1_000_000.0)
+    for _order in range(orders):
+        guard.count_order(session, now)
+    for _loss in range(losses):
+        guard.count_round_trip(session, lost=True)
+    guard.watch_loss(now, equity)
+    about: Any = {
+        "session": session,
+        "now": now,
+        "equity": equity,
+        "held": held,
+        "book": OrderBook(),
+    }
+    feed: Any = SimpleNamespace(close=[10_000.0])
+    order: Any = SimpleNamespace(side=Side.BUY, quantity=quantity, limit_price=None)
+    if guard.clearly_allows(quantity, feed, **about):
+        guard.check(order, feed, **about)
+
+
+def test_the_usual_buy_is_clearly_allowed() -> None:
+    guard, session = RiskGuard(RiskLimits(max_order_pct=25), 1e6), date(2024, 1, 2)
+    feed: Any = SimpleNamespace(close=[10_000.0])
+    allowed = [
+        guard.clearly_allows(
+            quantity,
+            feed,
+            session=session,
+            now=session.toordinal() + 0.5,
+            equity=1e6,
+            held=0,
+            book=OrderBook(),
+        )
+        for quantity in (25, 26)
+    ]
+    assert allowed == [True, False]

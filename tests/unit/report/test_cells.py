@@ -27,6 +27,34 @@ def test_other_numbers_have_15_digits(values: list[float]) -> None:
     assert lines(np.array([0.5, *values])) == shown
 
 
+# Numbers whose 16th digit is a five or nearly one, and what rounding makes longer.
+TIES = st.builds(
+    lambda whole, scale, up: math.nextafter((2 * whole + 1) / scale, up),
+    st.integers(10**13, 10**14),
+    st.sampled_from([2, 4, 20, 2**8, 2e5, 2**20, 2e9, 2**30]),
+    st.sampled_from([-math.inf, math.inf]),
+)
+NINES = st.integers(1, 13).map(lambda digits: math.nextafter(10.0**digits, 0))
+
+
+@given(
+    st.lists(
+        TIES
+        | NINES
+        | TIES.map(lambda value: -value)
+        | st.floats(1, 1e14)
+        | st.floats(1, 1e9).map(lambda value: round(value, 2))
+        | st.sampled_from([0.0, -0.0, 1.0, 10_000.0, 10.0001])
+        | st.builds(lambda whole, of: whole / of, WHOLE, st.sampled_from([2, 8, 64])),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_numbers_from_one_up_have_15_digits(values: list[float]) -> None:
+    # The first makes the column one that is not whole.
+    assert lines(np.array([1.5, *values])) == [f"{v:.15g}" for v in (1.5, *values)]
+
+
 @given(
     st.lists(
         st.datetimes(datetime(1000, 1, 1), datetime(9999, 12, 31)),

@@ -4,16 +4,18 @@ import json
 import math
 import os
 from dataclasses import replace
-from datetime import datetime
-from pathlib import Path
+from datetime import date, datetime
+from enum import Enum
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
+from hypothesis import given, strategies as st
 
 from kisbt.clock import KST
 from kisbt.errors import InputError, StorageError
 from kisbt.model.result import EquityCurve, RunResult
-from kisbt.report import csvfiles
+from kisbt.report import csvfiles, folder as folder_module
 from kisbt.report.folder import check_target, read_run, write_run, write_text
 from tests.helpers.results import CASH, make_run, sessions
 
@@ -302,3 +304,37 @@ def test_a_name_that_is_no_text_does_not_lose_the_run(
     odd = replace(result, run={**result.run, "project": "/home/\udcff"})
     folder = write_run(odd, tmp_path / "run", extra_files={"report.html": "\udcff"})
     assert read_run(folder).run["project"] == "/home/\udcff"
+
+
+class _Colour(Enum):
+    RED = "red"
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.text() | st.floats(-1e300, 1e300)
+
+
+@given(
+    st.recursive(PLAIN, lambda part: st.lists(part) | st.dictionaries(st.text(), part))
+)
+def test_indented_json_is_that_of_the_standard_library(content: object) -> None:
+    expected = json.dumps({"a": content}, ensure_ascii=False, indent=2)
+    assert folder_module._json({"a": content}, "\n") == expected
+
+
+def test_what_json_does_not_have_is_written_as_what_it_has() -> None:
+    content = {
+        1: (math.nan, math.inf, np.float64(0.5), np.int64(7)),
+        "day": date(2024, 1, 2),
+        "at": datetime(2024, 1, 2, 9, tzinfo=KST),
+        "path": PurePosixPath("a/b"),
+        "colour": _Colour.RED,
+        "none": frozenset(),
+    }
+    assert json.loads(folder_module._json(content, "\n")) == {
+        "1": [None, None, 0.5, 7],
+        "day": "2024-01-02",
+        "at": "2024-01-02T09:00:00+09:00",
+        "path": "a/b",
+        "colour": "red",
+        "none": [],
+    }
