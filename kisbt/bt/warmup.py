@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 _CALLS = ("next", "nextstart", "prenext")
+_PARTS = ("params", "lines", "plotinfo", "plotlines")
 
 
 class Gate:
@@ -29,7 +30,7 @@ def hold_until(strategy_class: type[Any], first: float) -> type[Any]:
     """
     known: Any = strategy_class
     gated, made_with = _gated(known, first)
-    if vars(gated) == made_with:
+    if _is_as_made(gated, made_with):
         return gated
     # A run has left something in the class: the next one must not find it.
     return _gated.__wrapped__(strategy_class, first)[0]
@@ -69,7 +70,24 @@ def _gated(strategy_class: type[Any], first: float) -> tuple[type[Any], dict[str
     Gated.__name__ = strategy_class.__name__
     Gated.__qualname__ = strategy_class.__qualname__
     Gated.__module__ = strategy_class.__module__
-    return Gated, dict(vars(Gated))
+    return Gated, _attributes(Gated)
+
+
+def _attributes(made: type[Any]) -> dict[str, Any]:
+    """Return what hangs on a class and on the classes backtrader keeps in it."""
+    found = dict(vars(made))
+    for part in _PARTS:
+        if isinstance(kept := getattr(made, part, None), type):
+            found |= {f"{part}.{name}": value for name, value in vars(kept).items()}
+    return found
+
+
+def _is_as_made(gated: type[Any], made_with: dict[str, Any]) -> bool:
+    """Return whether no run has put or replaced anything; values may be arrays."""
+    now = _attributes(gated)
+    return now.keys() == made_with.keys() and all(
+        value is made_with[name] for name, value in now.items()
+    )
 
 
 def hold_unless(

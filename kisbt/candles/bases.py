@@ -55,6 +55,7 @@ def session_bases(
     daily: CandleColumns,
     told: Mapping[date, float] | None = None,
     *,
+    adjusted: bool = False,
     leverage: float = 1.0,
 ) -> SessionBases:
     """Return the base price of every session that has minute candles.
@@ -68,6 +69,8 @@ def session_bases(
         minutes: of one symbol.
         daily: of the same; unadjusted ones where there are any.
         told: by session, won.
+        adjusted: whether `daily` is: then it only stands in for minutes that are
+            missing, because a later dividend or rights issue may have changed it.
         leverage: daily multiple of an ETF or ETN, which widens its limit.
     """
     days = minutes.sessions
@@ -78,7 +81,8 @@ def session_bases(
     known = np.flatnonzero(at >= 0)
     # The minutes may go on after the last daily candle.
     later = known[known > 0]
-    known = np.setdiff1d(known, later[daily.sessions[at[later]] < sessions[later - 1]])
+    last, held = daily.sessions[at[later]], sessions[later - 1]
+    known = np.setdiff1d(known, later[last <= held if adjusted else last < held])
     closes = np.full(len(starts), math.nan)
     closes[known] = daily.close[at[known]]
     reach = _LIMIT * max(1.0, abs(leverage)) + _ROUNDING

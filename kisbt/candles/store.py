@@ -254,15 +254,15 @@ class CandleStore:
         if self._told is None:
             self._told = read_bases(self.path)
         daily = CandleColumns.empty()
-        for adjusted in (False, True):
-            if self.has(symbol, DAILY, adjusted=adjusted):
-                daily = self.read(symbol, DAILY, adjusted=adjusted)
-                break
+        adjusted = not self.has(symbol, DAILY, adjusted=False)
+        if self.has(symbol, DAILY, adjusted=adjusted):
+            daily = self.read(symbol, DAILY, adjusted=adjusted)
         listed = self.instruments().get(symbol)
         return session_bases(
             minutes,
             daily,
             self._told.get(symbol),
+            adjusted=adjusted,
             leverage=1.0 if listed is None else listed.leverage,
         )
 
@@ -315,6 +315,8 @@ class CandleStore:
     ) -> str:
         """Return a SHA-256 of the candles themselves, however they are written.
 
+        With minutes, of the base prices as well.
+
         Raises:
             MissingCandles, BadCandle: as `read`.
         """
@@ -325,6 +327,9 @@ class CandleStore:
             digest.update(candles.end.astype("<i8").tobytes())
             for name in VALUES:
                 digest.update(getattr(candles, name).astype("<f8").tobytes())
+            if not interval.is_daily:
+                bases = self.bases(symbol, self._traded(symbol, candles))
+                digest.update(bases.prices.astype("<f8").tobytes())
         return digest.hexdigest()
 
     def _folder(self, interval: Interval, *, adjusted: bool) -> Path:

@@ -578,8 +578,10 @@ class _Session:
         with shared.lock:
             shared.connected = True
             shared.unsettled = True
-            # What was refused is asked for again, and told again if it still is.
+            # What was refused is asked for again, and told again if it still is; the
+            # same with what could not be read.
             shared.refused.clear()
+            shared.distrusted.clear()
         sock.settimeout(_POLL_S)
 
     def listen(self) -> None:

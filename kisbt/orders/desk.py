@@ -300,7 +300,7 @@ class OrderDesk:
         elif isinstance(event, Gap):
             # Over two connections one may be back while the other is still down.
             state.stream_up = state.stream_up or event.orders
-            state.trades_up = state.trades_up or event.trades
+            state.trades_up |= event.trades or state.trades_asked
             state.orders.want(now_s)
         else:
             self._stream_alert(event, now_s)
@@ -313,8 +313,11 @@ class OrderDesk:
                 state.ladders.drop(now_s)
             state.stream_up = state.stream_up and not event.orders
             state.trades_up = state.trades_up and not event.trades
+            state.trades_asked = state.trades_asked and not event.trades
         elif event.trouble is Trouble.REFUSED and event.orders:
             state.stream_up = False  # notices do not come, though the connection is up
+        elif event.trouble in (Trouble.REFUSED, Trouble.DISTRUSTED) and event.trades:
+            state.trades_asked = True
         if event.trouble is Trouble.DISTRUSTED and event.orders:
             state.notices_trusted = False
         if event.trouble not in (Trouble.DOWN, Trouble.UNREADABLE):
@@ -414,7 +417,7 @@ class OrderDesk:
                     if until_s > now_s
                 )
             ),
-            stream_up=state.stream_up,
+            stream_up=state.stream_up and state.trades_up,
             query_broken=state.query_broken,
             failing_s=state.orders.failing_s(now_s),
             calls=state.calls,

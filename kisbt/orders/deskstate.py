@@ -121,6 +121,8 @@ class DeskState:
             smaller than they should be.
         stream_up: notices come.
         trades_up: trades come.
+        trades_asked: on this connection the broker does not bring them, or not
+            readably: their prices are asked for, and that will do.
         notices_trusted: their form is known.
         query_broken: the order query contradicts its own totals (mock).
         orders, balance: the two queries.
@@ -151,6 +153,7 @@ class DeskState:
     capped: dict[str, int] = field(default_factory=dict)
     stream_up: bool = True
     trades_up: bool = True
+    trades_asked: bool = False
     notices_trusted: bool = True
     query_broken: bool = False
     resolve_polls: dict[int, int] = field(default_factory=dict)

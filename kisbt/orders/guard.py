@@ -452,7 +452,9 @@ def _check_purchase(proposal: Proposal, facts: LiveFacts, limits: GuardLimits) -
 
 def _check_freshness(proposal: Proposal, facts: LiveFacts, limits: GuardLimits) -> None:
     if limits.needs_stream and not facts.stream_up:
-        _refuse("stream", _("no notices of orders come: the stream is down"))
+        _refuse(
+            "stream", _("the stream is down: notices of orders or trades do not come")
+        )
     if (
         limits.clock_offset_s is not None
         and facts.offset_s is not None

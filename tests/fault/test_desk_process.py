@@ -284,10 +284,29 @@ def test_of_two_connections_the_one_that_is_back_speaks_for_itself_alone(
         waits = live.submit(Side.BUY, 1)
         live.run_for(2)
         assert live.status(waits) == "intent"
-        assert live.desk.status().stream_up is trades
+        assert not live.desk.status().stream_up
         _back(live, trades=trades, orders=not trades)
         live.run_for(2)
         assert live.status(waits) in ("acked", "filled")
+
+
+def test_trades_refused_on_a_new_connection_do_not_keep_purchases_waiting(
+    tmp_path: Path,
+) -> None:
+    """Their prices are asked for, as on a first connection that refuses them."""
+    limits = GuardLimits(duplicate_s=None, needs_stream=True, intent_age_s=60.0)
+    with bench(tmp_path / "state", environment="real", guard=limits) as live:
+        for symbol in ("990001", "990002"):
+            _lost(live, Trouble.REFUSED, orders=False)
+            _back(live, trades=False)
+            order = live.submit(Side.BUY, 1, symbol=symbol)
+            live.run_for(2)
+            assert live.status(order) in ("acked", "filled")
+            _lost(live)
+        _back(live, trades=False)
+        waits = live.submit(Side.BUY, 1, symbol="990003")
+        live.run_for(2)
+        assert live.status(waits) == "intent"
 
 
 def test_notices_refused_on_a_new_connection_keep_purchases_waiting(

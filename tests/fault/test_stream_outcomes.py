@@ -225,6 +225,31 @@ def test_row_51_unknown_width_is_told_once_and_loudly(width: int) -> None:
         assert r.stream.state().distrusted == ("H0STCNT0",)
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_new_connection_is_trusted_until_it_errs(again: bool) -> None:
+    strange = "0|H0STCNT0|001|" + "^".join(["1"] * 45)
+    with rig() as r:
+        r.stream.subscribe_trades("005930")
+        r.stream.start()
+        assert r.stream.wait_ready(10)
+        r.server.sockets[-1].frames += [encode_ticks([tick(1)]), strange, DROP]
+        first, distrust, down, back = r.events(4)
+        assert isinstance(first, Gap)
+        assert isinstance(distrust, Alert)
+        assert isinstance(down, Alert)
+        assert isinstance(back, Gap)
+        assert (distrust.trouble, down.trouble) == (Trouble.DISTRUSTED, Trouble.DOWN)
+        assert back.trades
+        assert r.stream.wait_ready(10)
+        r.server.sockets[-1].frames += [strange if again else encode_ticks([tick(2)])]
+        if again:
+            (told,) = r.events(1)
+            assert isinstance(told, Alert)
+            assert told.trouble is Trouble.DISTRUSTED
+        else:
+            r.until(lambda: r.stream.state().counts["trades"] == 2)
+
+
 def test_row_52_every_record_of_a_frame_arrives() -> None:
     with rig() as r:
         r.server.idle = once(encode_ticks([tick(1), tick(2), tick(3)]))

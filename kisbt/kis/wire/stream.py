@@ -197,7 +197,7 @@ _NUMBERS_KEPT: Final = 20_000
 _HEADS_KEPT: Final = 5_000
 _MOMENTS_KEPT: Final = 300  # seconds of the day; trades of a moment come together
 _NARROW, _WIDE = (item.width for item in _TRADE)
-_TRADE_NUMBERS: Final = (2, 12, 10, 11, 4, 13)
+_TRADE_NUMBERS: Final = (2, 12, 10, 11, 13)
 # From the price back to the base price; the sign stands in a column of its own.
 _WAYS: Final = {
     **dict.fromkeys(f.RISING_SIGNS, -1),
@@ -222,6 +222,7 @@ class StreamDecoder:
         # is looked up, which is faster.
         self._heads: dict[str, tuple[str, str, Board, int]] = {}
         self._numbers: dict[str, int] = {}
+        self._bases: dict[str, int] = {}
         self._day = ""
         self._moments: dict[str, datetime] = {}
         self._readers: dict[str, Callable[[str, int, list[str]], Frame]] = {
@@ -335,16 +336,14 @@ class StreamDecoder:
             quantity = known[v[12]]
             ask = known[v[10]]
             bid = known[v[11]]
-            change = known[v[4]]
             moment = self._moments[v[1]]
             if v[33] != self._day:
                 raise KeyError
             total = int(v[13])
         except (KeyError, ValueError):
-            price, quantity, ask, bid, change, total, moment = self._learn(symbol, v)
+            price, quantity, ask, bid, total, moment = self._learn(symbol, v)
         if price <= 0 or quantity < 0 or not symbol:
             raise _broken(symbol, _("a price or a quantity that makes no sense"))
-        way = _WAYS.get(v[3])
         # What NamedTuple itself does, without its call of a Python function.
         tick: Tick = _new_tuple(
             Tick,
@@ -359,14 +358,27 @@ class StreamDecoder:
                 _taker(v[21]),
                 _class_of(v[46], _UNKNOWN) if len(v) > 46 else _UNKNOWN,
                 board,
-                0 if way is None else price + way * abs(change),
+                self._bases.get(symbol) or self._base(symbol, price, v),
             ),
         )
         return tick
 
+    def _base(self, symbol: str, price: int, v: list[str]) -> int:
+        """Read the base price, which is the same all day; 0 if it is not told."""
+        way = _WAYS.get(v[3].strip())
+        try:
+            change = parse_whole(v[4].strip())
+        except ValueError:
+            return 0
+        base = 0 if way is None else price + way * abs(change)
+        if base <= 0:
+            return 0
+        self._bases[symbol] = base
+        return base
+
     def _learn(
         self, symbol: str, v: list[str]
-    ) -> tuple[int, int, int, int, int, int, datetime]:
+    ) -> tuple[int, int, int, int, int, datetime]:
         """Read the numbers of a trade, blanks and decimals in them too."""
         if len(self._numbers) > _NUMBERS_KEPT:
             self._numbers.clear()
@@ -376,14 +388,15 @@ class StreamDecoder:
         except ValueError as error:
             raise _broken(symbol, str(error)) from error
         self._numbers.update(
-            zip((v[at] for at in _TRADE_NUMBERS[:5]), numbers[:5], strict=True)
+            zip((v[at] for at in _TRADE_NUMBERS[:4]), numbers[:4], strict=True)
         )
-        price, quantity, ask, bid, change, total = numbers
-        return price, quantity, ask, bid, change, total, moment
+        price, quantity, ask, bid, total = numbers
+        return price, quantity, ask, bid, total, moment
 
     def _moment(self, day: str, hour: str) -> datetime:
         if day != self._day:
             self._moments.clear()
+            self._bases.clear()
             self._day = day
         found = self._moments.get(hour)
         if found is None:

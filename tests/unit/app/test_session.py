@@ -218,3 +218,18 @@ def test_a_connection_that_brings_no_trade_at_all_is_up_all_the_same(rig: Rig) -
     rig.pass_(300)
     assert rig.bars
     assert rig.broken[-1] is False
+
+
+def test_trades_that_could_not_be_read_come_back_with_a_new_connection(
+    rig: Rig,
+) -> None:
+    rig.pass_(60)
+    for _number in range(2):  # the second one is no better
+        rig.turn(rig.lost(Trouble.DISTRUSTED, orders=False))
+        rig.turn(rig.lost(orders=False))
+        rig.turn(rig.back(orders=False))
+    rig.turn(rig.lost(Trouble.DISTRUSTED, orders=False))
+    rig.bars.clear()
+    rig.pass_(300)
+    assert len(rig.bars) >= 3
+    assert rig.broken[-1] is False

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import backtrader as bt
+import numpy as np
 import pytest
 
 from kisbt.bt.feed import CandleFeed
@@ -129,4 +130,15 @@ def test_what_a_run_leaves_in_its_class_is_not_found_by_the_next() -> None:
     second = hold_until(Calls, 0.0)
     assert second is not first
     assert not hasattr(second, "seen")
+    del first.seen
+
+
+def test_what_a_run_leaves_in_its_parameters_is_not_found_either() -> None:
+    first = hold_until(Calls, 0.0)
+    first.params.extra = 5
+    first.seen = np.arange(3)  # it has no truth value
+    second = hold_until(Calls, 0.0)
+    assert not hasattr(second.params, "extra")
+    assert not hasattr(second, "seen")
+    del first.params.extra
     del first.seen

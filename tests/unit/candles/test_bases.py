@@ -123,3 +123,18 @@ def test_a_close_beyond_the_limit_is_none_of_the_day_before() -> None:
     found = bases(held, CandleColumns.empty())
     assert found == pytest.approx([NAN, NAN, 140], nan_ok=True)
     assert session_bases(held, days({MON: 100}), leverage=2).prices[1] == 100
+
+
+def test_adjusted_closes_only_stand_in_for_missing_minutes() -> None:
+    """A dividend since has changed them; the minutes of the day before have not."""
+    held, adjusted = minutes({MON: 100, TUE: 110, FRI: 120}), days({MON: 91, THU: 108})
+    found = session_bases(held, adjusted, adjusted=True).prices
+    assert found == pytest.approx([NAN, 100, 108], nan_ok=True)
+
+
+def test_the_hash_of_minutes_covers_their_base_prices(tmp_path: Path) -> None:
+    store = CandleStore(tmp_path)
+    store.write("990001", MINUTE, minutes({MON: 100, THU: 120}))
+    before = CandleStore(tmp_path).content_hash(["990001"], MINUTE)
+    store.write("990001", DAILY, days({MON: 100, WED: 115}), adjusted=False)
+    assert CandleStore(tmp_path).content_hash(["990001"], MINUTE) != before

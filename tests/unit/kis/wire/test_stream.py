@@ -82,7 +82,7 @@ def test_widths_read_are_those_of_the_tables() -> None:
 @pytest.mark.parametrize("count", [1, 2, 20])
 def test_trades_read_as_they_were_written(board: Board, count: int) -> None:
     ticks = tuple(
-        a_tick(board=board, price=71_500 + n, base=72_000 + n) for n in range(count)
+        a_tick(board=board, price=71_500 + n, base=72_000) for n in range(count)
     )
 
     frame = StreamDecoder().decode(encode_ticks(ticks, price=a_price()))
