@@ -4,7 +4,7 @@ Both sides read the candles from CSV, use two processes and the same rules, and 
 the same kind of numbers of every trial: return, Sharpe ratio, drawdown and trades,
 which backtrader takes from its four usual analyzers. Ours also says what the best
 trial is worth. Wall time is what counts; they run in turns, and only the ratio is
-judged. ``KISBT_BENCH_SWEEP_RUNS`` (3) is the number of turns; one of `optstrategy`
+judged. ``KISBT_BENCH_SWEEP_RUNS`` (5) is the number of turns; one of `optstrategy`
 takes half a minute, and 0 leaves it out. Once `optstrategy` also runs with nothing but
 the total return, which is noted.
 """
@@ -39,7 +39,7 @@ from tests.bench.sweepcase import SPACE
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(0)]
 
-RUNS = int(os.environ.get("KISBT_BENCH_SWEEP_RUNS", "3"))
+RUNS = int(os.environ.get("KISBT_BENCH_SWEEP_RUNS", "5"))
 
 
 def plan_of(market: Market, rules: str) -> Plan:
