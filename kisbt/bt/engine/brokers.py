@@ -4,6 +4,7 @@ Results are those of the class it replaces: the same sums in the same order, fla
 positions left out of them.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from backtrader import Order
@@ -348,6 +349,33 @@ class LeanBackBroker(BackBroker):
                 position._clock = feed.lines.datetime
                 position.__class__ = _HeldPosition
 
+    def make_pass(self) -> Callable[[float], None]:
+        """Return what does the broker's part of a pass, given its time."""
+        match, value, params = self.next, self._value_held, self.p
+        if type(self).next is not LeanBackBroker.next:
+            return lambda _now: match()
+
+        def one_pass(_now: float) -> None:
+            if (
+                not self._open
+                or self.pending
+                or self.submitted
+                or self._toactivate
+                or self._dirty
+                or self._credits
+                or self._adjusts
+                or self._cash_addition
+                or self._userhist
+                or self._fundhist
+                or not self._skips_flat
+                or not params.shortcash
+            ):
+                match()
+            else:  # most bars: nothing but the worth of what is held has changed
+                value()
+
+        return one_pass
+
     def next(self) -> None:
         if not self._skips_flat:
             super().next()
@@ -386,6 +414,30 @@ class LeanBackBroker(BackBroker):
             if self._adjusts:
                 self.cash += scheme.cashadjust(position.size, position.adjbase, price)
             position.adjbase = price
+
+    def _value_held(self) -> None:
+        """Do what `_mark_to_close` and `_get_value` do for stocks and nothing else."""
+        leveraged = value = unrealized = 0.0
+        for _feed, position, scheme, close in self._open:
+            size, price = position.size, close[0]
+            position.adjbase = price
+            worth, params = size * price, scheme.p
+            gain = size * (price - position.price) * params.mult
+            leveraged += worth
+            unrealized += gain
+            if worth > 0:
+                value += (worth - gain) / params.leverage
+                value += gain
+            else:
+                value += worth
+        cash = self.cash
+        self._value = cash + value
+        self._fundval = self._value / self._fundshares
+        self._valuemkt = value
+        self._valuelever = cash + leveraged
+        self._valuemktlever = leveraged
+        self._leverage = leveraged / (value or 1.0)
+        self._unrealized = unrealized
 
     def _charge_interest(self) -> None:
         if self._dirty:
