@@ -18,6 +18,7 @@ from kisbt.app.searchfolder import (
     table_text,
     write_best,
     write_json,
+    write_page,
 )
 from kisbt.app.searchrun import free_folder
 from kisbt.app.walkforward import (
@@ -33,7 +34,6 @@ from kisbt.config.schema import Config
 from kisbt.optimize.verdict import explain_forward
 from kisbt.optimize.windows import Window
 from kisbt.report.folder import check_target, write_text
-from kisbt.text import current_language
 
 KIND = "walkforward"
 PAGE_FILE = "walkforward.html"
@@ -132,20 +132,13 @@ def run_forward(
             plan.config, {**plan.config.strategy.params, **last_params(done)}, folder
         )
         if with_report:
-            _write_page(done, folder)
+            from kisbt.app.forwardpage import forward_sheet
+
+            write_page(folder / PAGE_FILE, forward_sheet(done))
         content = {**begun.head, **forward_outcome(done)}
         content["ended"] = time_source.now().isoformat(timespec="seconds")
         write_json(folder / SEARCH_FILE, {**content, "state": "done"})
     return done
-
-
-def _write_page(done: WalkForward, folder: Path) -> None:
-    # Imported late: plotly is not needed for the numbers.
-    from kisbt.app.forwardpage import forward_sheet
-    from kisbt.report.sheet import render_sheet
-
-    page = render_sheet(forward_sheet(done), current_language())
-    write_text(folder / PAGE_FILE, page)
 
 
 def equity_rows(done: WalkForward) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import numpy as np
 from kisbt.app.backtest import ENGINES, benchmark_curve, buy_and_hold_curve
 from kisbt.app.optimize import default_workers
 from kisbt.app.prepare import prepare
-from kisbt.app.searchfolder import table_text, write_json
+from kisbt.app.searchfolder import table_text, write_json, write_page
 from kisbt.app.strategies import check_params, load_strategy_class
 from kisbt.app.trials import (
     Job,
@@ -33,7 +33,7 @@ from kisbt.optimize.shared import Block, Shelf, ShelfStore, pack
 from kisbt.optimize.trials import STORED
 from kisbt.report.folder import write_text
 from kisbt.report.metrics import session_values
-from kisbt.text import _, current_language, use_language
+from kisbt.text import _, use_language
 
 TABLE_FILE = "per_symbol.csv"
 PAGE_FILE = "per_symbol.html"
@@ -298,10 +298,8 @@ def save_per_symbol(found: PerSymbol, folder: Path, *, with_report: bool) -> Pat
     write_text(folder / TABLE_FILE, table_text(symbol_rows(found)))
     if with_report:
         from kisbt.app.symbolpage import symbol_sheet
-        from kisbt.report.sheet import render_sheet
 
-        page = render_sheet(symbol_sheet(found), current_language())
-        write_text(folder / PAGE_FILE, page)
+        write_page(folder / PAGE_FILE, symbol_sheet(found))
     config = dump_config(found.config)
     del config["notify"]
     write_json(

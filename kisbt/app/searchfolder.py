@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
@@ -24,7 +24,10 @@ from kisbt.optimize.objective import Objective
 from kisbt.optimize.pool import versions
 from kisbt.optimize.trials import Trial
 from kisbt.report.folder import write_text
-from kisbt.text import _
+from kisbt.text import _, current_language
+
+if TYPE_CHECKING:
+    from kisbt.report.sheet import Sheet
 
 FOLDER_VERSION = 1
 SEARCH_FILE = "search.json"
@@ -291,3 +294,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value
+
+
+def write_page(path: Path, sheet: "Sheet") -> None:
+    """Write a page in the language in force; atomic."""
+    # Imported late: plotly is not needed for the numbers.
+    from kisbt.report.sheet import render_sheet
+
+    write_text(path, render_sheet(sheet, current_language()))

@@ -20,6 +20,7 @@ from kisbt.app.searchfolder import (
     trial_rows,
     write_best,
     write_json,
+    write_page,
 )
 from kisbt.clock import Clock, SystemClock
 from kisbt.config.schema import Config
@@ -27,7 +28,7 @@ from kisbt.optimize.export import export_to_optuna
 from kisbt.optimize.search import Notice
 from kisbt.optimize.verdict import explain
 from kisbt.report.folder import check_target, write_text
-from kisbt.text import _, current_language
+from kisbt.text import _
 
 KIND = "optimize"
 PAGE_FILE = "search.html"
@@ -142,22 +143,15 @@ def run_begun(
         if search.best is not None:
             write_best(plan.config, best_params(search), folder)
         if with_report:
-            _write_page(search, folder)
+            from kisbt.app.searchpage import search_sheet
+
+            write_page(folder / PAGE_FILE, search_sheet(search))
         if plan.settings.sampler == "tpe" or plan.settings.storage:
             export_to_optuna(url, begun.head["id"], plan.space, search.found)
         content = {**begun.head, **outcome(search)}
         content["ended"] = time_source.now().isoformat(timespec="seconds")
         write_json(folder / SEARCH_FILE, {**content, "state": "done"})
     return search
-
-
-def _write_page(search: Search, folder: Path) -> None:
-    # Imported late: plotly is not needed for the numbers.
-    from kisbt.app.searchpage import search_sheet
-    from kisbt.report.sheet import render_sheet
-
-    page = render_sheet(search_sheet(search), current_language())
-    write_text(folder / PAGE_FILE, page)
 
 
 def outcome(search: Search) -> dict[str, Any]:

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,22 +48,21 @@ run_live(
 """
 
 
-def test_the_watchdog_of_a_killed_run_halts_and_cancels(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KISBT_STATE", str(tmp_path / "state"))
+@contextmanager
+def trading(
+    tmp_path: Path, code: str, *arguments: str
+) -> Iterator[tuple[subprocess.Popen[bytes], Path, Callable[[], list[dict[str, Any]]]]]:
+    """Give the process of a run that has an order at the broker, its state folder, and
+    what lists the orders that work there. The process is killed in the end."""
     settings = stepped(
         step=False, speed=30.0, environment="mock", virtual_limits=True, limits=True
     )
     with Emulator(settings) as emulator:
         ready = tmp_path / "ready.json"
         write_ready_file(ready, emulator.ready)
-        config = write_project(tmp_path)
+        given = (write_project(tmp_path), ready, tmp_path / "run")
         process = subprocess.Popen(
-            [
-                *(sys.executable, "-c", RUN),
-                *(str(config), str(ready), str(tmp_path / "run")),
-            ],
+            [sys.executable, "-c", code, *map(str, given), *arguments],
             cwd=ROOT,
             env={**os.environ},
         )
@@ -73,11 +74,20 @@ def test_the_watchdog_of_a_killed_run_halts_and_cancels(
         try:
             wait_for(lambda: bool(working()), 60)
             (instance,) = running()
+            yield process, Path(instance.state), working
         finally:
             process.kill()
             process.wait(20)
-        state = Path(instance.state)
+
+
+def test_the_watchdog_of_a_killed_run_halts_and_cancels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KISBT_STATE", str(tmp_path / "state"))
+    with trading(tmp_path, RUN) as (process, state, working):
         assert not HaltLatch(state).is_raised()
+        process.kill()
+        process.wait(20)
         wait_for(lambda: HaltLatch(state).is_raised(), 30)
         wait_for(lambda: not working(), 30)
         halted = HaltLatch(state).raised()
@@ -108,40 +118,13 @@ def test_a_trading_loop_that_hangs_is_found_although_the_strategy_turns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KISBT_STATE", str(tmp_path / "state"))
-    settings = stepped(
-        step=False, speed=30.0, environment="mock", virtual_limits=True, limits=True
-    )
     hang = tmp_path / "hang"
-    with Emulator(settings) as emulator:
-        ready = tmp_path / "ready.json"
-        write_ready_file(ready, emulator.ready)
-        config = write_project(tmp_path)
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-c", HANGS + RUN),
-                *(str(config), str(ready), str(tmp_path / "run"), str(hang)),
-            ],
-            cwd=ROOT,
-            env={**os.environ},
-        )
-
-        def working() -> list[dict[str, Any]]:
-            rows = emulator.state()["mock"]["orders"]
-            return [row for row in rows if row["open"] > 0]
-
-        try:
-            wait_for(lambda: bool(working()), 60)
-            (instance,) = running()
-            state = Path(instance.state)
-            hang.touch()
-            wait_for(lambda: HaltLatch(state).is_raised(), 40)
-            wait_for(lambda: not working(), 30)
-            halted = HaltLatch(state).raised()
-            assert halted is not None
-            assert halted.by == "watchdog"
-            assert "has not answered" in halted.reason
-            assert process.poll() is None
-        finally:
-            hang.unlink(missing_ok=True)
-            process.kill()
-            process.wait(20)
+    with trading(tmp_path, HANGS + RUN, str(hang)) as (process, state, working):
+        hang.touch()
+        wait_for(lambda: HaltLatch(state).is_raised(), 40)
+        wait_for(lambda: not working(), 30)
+        halted = HaltLatch(state).raised()
+        assert halted is not None
+        assert halted.by == "watchdog"
+        assert "has not answered" in halted.reason
+        assert process.poll() is None

@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 import threading
+from datetime import time
 from pathlib import Path
 
+import backtrader as bt
 import numpy as np
 import pytest
 
@@ -16,7 +18,6 @@ from kisbt.app.venue import Mode
 from kisbt.candles.store import CandleStore
 from kisbt.errors import SafetyRefused, StrategyError
 from kisbt.model.candle import MINUTE
-from kisbt.model.order import OrderState
 from kisbt.report.folder import read_run
 from tests.helpers.runs import (
     ROOT,
@@ -177,13 +178,27 @@ def test_row_99_the_zone_of_the_machine_changes_nothing(tmp_path: Path) -> None:
     assert found[0]["fills"]
 
 
+class LastBar(bt.Strategy):
+    """Buys one share at the close of the first session it sees."""
+
+    def __init__(self) -> None:
+        self.is_done = False
+
+    def next(self) -> None:
+        if self.data.datetime.time() == time(15, 30) and not self.is_done:
+            self.is_done = True
+            self.buy(size=1)
+
+
 def test_orders_held_for_the_next_session_survive_the_end(tmp_path: Path) -> None:
+    config = minute_config(strategy__params={})
     with market(tmp_path) as there:
-        first = there.run(once=True)
-        held = [r for r in first.result.orders if r.state is OrderState.CREATED]
-        second = there.run()
+        first = there.run(config, strategy=LastBar, once=True)
+        (held,) = first.result.orders
+        assert held.filled_quantity == 0
+        assert not there.emulator.state()["mock"]["orders"]
+        second = there.run(config, strategy=LastBar)
         assert second.exit_state == "done"
         assert there.untrue(ended=False) == []
-    if held:  # which session ends with one depends on the sample
-        numbers = {row.order_ref for row in second.result.fills}
-        assert numbers
+    opens = [fill for fill in second.result.fills if fill.bar.time() == time(9, 1)]
+    assert [(fill.symbol, fill.quantity) for fill in opens] == [(held.symbol, 1)]
