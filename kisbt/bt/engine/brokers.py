@@ -4,6 +4,7 @@ Results are those of the class it replaces: the same sums in the same order, fla
 positions left out of them.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,13 @@ from backtrader.comminfo import CommInfoBase
 from backtrader.order import BuyOrder, SellOrder
 from backtrader.position import Position
 
-from kisbt.bt.engine.orders import OrderMaker, clone, execution_bit, fill
+from kisbt.bt.engine.orders import (
+    OrderMaker,
+    clone,
+    fill,
+    note_accepted,
+    note_submitted,
+)
 
 _VALUATION = (
     "getvaluesize",
@@ -84,9 +91,13 @@ def _sender(kind: Any) -> Any:
             and histnotify is False
         ):
             order = self._orders.make_market(kind, owner, data, size, tradeid, exectype)
-            order.info.update(info)
-            self._ocoize(order, None)
-            return self.submit(order, _checksubmit)
+            if info:
+                order.info.update(info)
+            # A group of its own, which waits for nothing.
+            ref = order.ref
+            self._ocos[ref], self._ocol[ref] = ref, [ref]
+            self._pchildren[ref] = deque((order,))
+            return self.transmit(order, _checksubmit)
         values = {
             "owner": owner,
             "data": data,
@@ -124,6 +135,7 @@ class LeanBackBroker(BackBroker):
     _open: list[Any]
     _credits: bool
     _adjusts: bool
+    _is_special: bool
 
     def _begin_run(self, feeds: list[Any]) -> None:
         self._orders = OrderMaker()
@@ -134,15 +146,14 @@ class LeanBackBroker(BackBroker):
         )
         self._dirty = True
 
-        self._gives_positions = (
-            not self._have_clones and "getposition" not in self.__dict__
-        )
+        self._gives_positions = not self._have_clones
         if self._gives_positions:
             # Without a step of Python: it is asked for every symbol on every bar.
             self.getposition = self.positions.__getitem__
 
         # No name may be missing at the end of a run that stopped at once.
         self._open, self._credits, self._adjusts = [], False, False
+        self._is_special = False
 
     def _end_run(self) -> None:
         for position in self.positions.values():
@@ -161,10 +172,10 @@ class LeanBackBroker(BackBroker):
         self._scheme_changed()
 
     def _scheme_changed(self) -> None:
-        self._refresh()
         self._skips_flat = all(
             map(values_as_backtrader, map(type, self.comminfo.values()))
         )
+        self._refresh()
 
     # Orders.
 
@@ -185,6 +196,13 @@ class LeanBackBroker(BackBroker):
             order.addinfo(**info)
         self._ocoize(order, oco)
         return self.submit(order, check)
+
+    def _ococheck(self, order: Any) -> None:
+        ref = order.ref
+        if self._ocol.get(ref) == [ref]:
+            del self._ocol[ref]  # a group of its own
+        else:
+            super()._ococheck(order)
 
     def notify(self, order: Any) -> None:
         self.notifs.append(clone(order))
@@ -227,6 +245,19 @@ class LeanBackBroker(BackBroker):
             self.notify(order)
             self._ococheck(order)
             self._bracketize(order, cancel=True)
+
+    def transmit(self, order: Any, check: bool = True) -> Any:
+        if check and self.p.checksubmit:
+            self.submitted.append(order)
+            self.orders.append(order)
+            self.notifs.append(note_submitted(order))
+        else:
+            self.submit_accept(order)
+        return order
+
+    def submit_accept(self, order: Any) -> None:
+        self.pending.append(order)
+        self.notifs.append(note_accepted(order))
 
     def submit(self, order: Any, check: bool = True) -> Any:
         if order.parent is not None or not order.transmit:
@@ -307,10 +338,9 @@ class LeanBackBroker(BackBroker):
             position.update(filled, price, feed.datetime.datetime())
             if closed and self.p.int2pnl:
                 closed_costs += self.d_credit.pop(feed, 0.0)
-            shut = closed, closed_value, closed_costs
-            parts = *shut, opened, opened_value, opened_costs
-            bit = execution_bit(time, filled, price, parts, gain, (psize, pprice))
-            fill(order, bit, scheme.margin)
+            shut = closed, closed_value, closed_costs, gain
+            parts, after = (shut, (opened, opened_value, opened_costs)), (psize, pprice)
+            fill(order, time, filled, price, parts, after, scheme.margin)
             order.comminfo = scheme
             self.notify(order)
             self._ococheck(order)
@@ -341,6 +371,7 @@ class LeanBackBroker(BackBroker):
                 self._credits = True
             if not scheme._stocklike:
                 self._adjusts = True
+        self._is_special = self._credits or self._adjusts or not self._skips_flat
         for feed, position, _scheme, _close in self._open:
             # Interest is charged from the time at which it was charged last.
             if self._credits:
@@ -357,22 +388,22 @@ class LeanBackBroker(BackBroker):
 
         def one_pass(_now: float) -> None:
             if (
-                not self._open
-                or self.pending
+                self.pending
                 or self.submitted
                 or self._toactivate
                 or self._dirty
-                or self._credits
-                or self._adjusts
+                or self._is_special
                 or self._cash_addition
                 or self._userhist
                 or self._fundhist
-                or not self._skips_flat
                 or not params.shortcash
             ):
                 match()
-            else:  # most bars: nothing but the worth of what is held has changed
+            # Most bars: nothing but the worth of what is held has changed.
+            elif self._open:
                 value()
+            elif self._valuelever != self.cash:
+                match()
 
         return one_pass
 
@@ -386,12 +417,15 @@ class LeanBackBroker(BackBroker):
             self._toactivate.popleft().activate()
         if self.submitted and self.p.checksubmit:
             self.check_submitted()
-        self._charge_interest()
-        self._process_order_history()
+        if self._dirty:
+            self._refresh()
+        if self._credits:
+            self._charge_interest()
+        if self._userhist:
+            self._process_order_history()
         if self.pending:
             self._match_pending()
-        self._mark_to_close()
-        LeanBackBroker._get_value(self)
+        self._value_bar()
 
     def _is_idle(self) -> bool:
         """Return whether nothing can have changed the account."""
@@ -403,12 +437,25 @@ class LeanBackBroker(BackBroker):
             or self._userhist
             or self._fundhist
             or self._dirty
-            or self._value != self.cash
+            or self._valuelever != self.cash
         )
 
-    def _mark_to_close(self) -> None:
+    def _value_bar(self) -> None:
+        """Do what backtrader does at the end of `next`."""
         if self._dirty:
             self._refresh()
+        if (
+            self._is_special
+            or self._cash_addition
+            or self._fundhist
+            or not self.p.shortcash
+        ):
+            self._mark_to_close()
+            LeanBackBroker._get_value(self)
+        else:
+            self._value_held()
+
+    def _mark_to_close(self) -> None:
         for _feed, position, scheme, close in self._open:
             price = close[0]
             if self._adjusts:
@@ -440,10 +487,6 @@ class LeanBackBroker(BackBroker):
         self._unrealized = unrealized
 
     def _charge_interest(self) -> None:
-        if self._dirty:
-            self._refresh()
-        if not self._credits:
-            return
         credit = 0.0
         for feed, position, scheme, _close in self._open:
             now = feed.datetime.datetime()
@@ -454,20 +497,22 @@ class LeanBackBroker(BackBroker):
         self.cash -= credit
 
     def _match_pending(self) -> None:
-        self.pending.append(None)
-        while (order := self.pending.popleft()) is not None:
-            if order.expire():
+        pending, market, completed = self.pending, Order.Market, Order.Completed
+        pending.append(None)
+        while (order := pending.popleft()) is not None:
+            # A market order never expires.
+            if order.exectype != market and order.expire():
                 self.notify(order)
                 self._ococheck(order)
                 self._bracketize(order, cancel=True)
-            elif not order.active():
-                self.pending.append(order)
+            elif not order._active:
+                pending.append(order)
             else:
                 self._try_exec(order)
-                if order.alive():
-                    self.pending.append(order)
-                elif order.status == Order.Completed:
+                if order.status == completed:
                     self._bracketize(order)
+                elif order.alive():
+                    pending.append(order)
 
     def _get_value(self, datas: Any = None, lever: bool = False) -> Any:
         if datas or lever or self._fundhist or not self.p.shortcash:
@@ -542,4 +587,5 @@ _OWN = (
     "_open",
     "_credits",
     "_adjusts",
+    "_is_special",
 )

@@ -97,9 +97,12 @@ class CursorSeries:
     """Mixed in before the class of an indicator or feed: its first line, quickly."""
 
     array = None  # in place of a property; every object has its own
+    # Array and cell together: backtrader's `__getattr__` makes each look-up slow.
+    _cursor: tuple[Any, Cell]
 
     def __getitem__(self, ago: int) -> Any:
-        return self.array[self._cell[0] + ago]  # type: ignore[attr-defined,index]
+        values, cell = self._cursor
+        return values[cell[0] + ago]
 
     def __len__(self) -> int:
         return self._cell[0] + 1  # type: ignore[attr-defined]
@@ -155,8 +158,9 @@ class Cursors:
             self.add_line(line, cell)
         kind, added = type(series), self.add_names(series)
         if kind.__getitem__ is LineSeries.__getitem__ and "array" not in vars(series):
-            series.__dict__.update(array=lines[0].array, _cell=cell)
-            added += ["array", "_cell"]
+            values = lines[0].array
+            series.__dict__.update(array=values, _cell=cell, _cursor=(values, cell))
+            added += ["array", "_cell", "_cursor"]
             series.__class__ = _mixed(kind, _mixin_of(kind))
 
     def add_names(self, series: Any) -> list[str]:

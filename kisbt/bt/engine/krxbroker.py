@@ -22,7 +22,6 @@ from kisbt.bt.engine.orders import (
     ORDER_DEFAULTS,
     accept_at_once,
     clone,
-    execution_bit,
     fill,
 )
 from kisbt.bt.engine.traded import Traded
@@ -203,7 +202,7 @@ class LeanKrxBroker(KrxBackBroker, LeanBackBroker):
             if (
                 held
                 or self._valuemkt
-                or self._value != self.cash
+                or self._valuelever != self.cash
                 or self._cash_addition
             ):
                 self._get_value()
@@ -535,19 +534,19 @@ class LeanKrxBroker(KrxBackBroker, LeanBackBroker):
             if cash < 0.0:
                 return False
             position.adjbase = price
-            part = 0, 0.0, 0.0, size, amount, float(fee)
+            parts = (0, 0.0, 0.0, gain), (size, amount, float(fee))
         else:
             tax = commission(amount, traded.tax_on(costs.session))
             size, gain = -quantity, quantity * (price - before)
             worth = quantity * before
             cash = self.cash + (worth + gain) - float(fee + tax)
-            part = size, worth, float(fee + tax), 0, 0.0, 0.0
+            parts = (size, worth, float(fee + tax), gain), (0, 0.0, 0.0)
         self.cash = cash
         self._dirty = True
         bar = feed.datetime[0]
         position.update(size, price, feed.datetime.datetime())
         after = held + size, position.price
-        fill(order, execution_bit(bar, size, price, part, gain, after), costs.margin)
+        fill(order, bar, size, price, parts, after, costs.margin)
         self.notifs.append(clone(order))
         alive = bool(order.executed.remsize)
         if alive or self._ocol.get(order.ref) != [order.ref]:

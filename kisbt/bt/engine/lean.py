@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import isroutine
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,11 @@ def lean_broker(broker: Any, feeds: list[Any]) -> Iterator[None]:
     """Let a broker work on open positions only while the context lasts."""
     kind = type(broker)
     lean = _LEAN.get(kind)
-    if lean is None or not _may_skip_flat_positions(broker, feeds):
+    if (
+        lean is None
+        or _has_own_methods(broker)
+        or not _may_skip_flat_positions(broker, feeds)
+    ):
         yield
         return
     broker.__class__ = lean
@@ -29,6 +34,12 @@ def lean_broker(broker: Any, feeds: list[Any]) -> Iterator[None]:
     finally:
         broker._end_run()
         broker.__class__ = kind
+
+
+def _has_own_methods(broker: Any) -> bool:
+    """Return whether a method was replaced in the object: nothing may pass it by."""
+    kind = type(broker)
+    return any(isroutine(getattr(kind, name, None)) for name in vars(broker))
 
 
 def _may_skip_flat_positions(broker: Any, feeds: list[Any]) -> bool:

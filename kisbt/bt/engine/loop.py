@@ -14,6 +14,7 @@ from kisbt.bt.engine.plan import Calendar, Moves, Plan
 from kisbt.bt.warmup import Gate
 
 _NAN = float("nan")
+_HISTORICAL = bt.Order.Historical
 
 # Per step the cells that move at it; None when every feed moves at every step.
 Movers = list[list[Cell]] | None
@@ -85,19 +86,25 @@ class Loop:
     def _deliver(self, broker: Any) -> None:
         """Do `strategy._addnotification(order)` for every notice."""
         notices, stock = broker.notifs, bt.Strategy._addnotification
+        last, is_stock = None, False
+        waiting: list[Any] = []
         while notices:
             # `get_notification` is backtrader's own: see `check_options`.
             order = notices.popleft()
             owner = order.owner
             if owner is None:
                 owner = self._strategies[0]
-            if type(owner)._addnotification is not stock:
+            if owner is not last:
+                last, waiting = owner, owner._orderspending
+                is_stock = type(owner)._addnotification is stock
+            if not is_stock:
                 owner._addnotification(order, quicknotify=False)
                 continue
             if not order.p.simulated:
-                owner._orderspending.append(order)
-            if order.executed.size:
-                book_trades(owner, order)
+                waiting.append(order)
+            executed = order.executed
+            if executed.size:
+                book_trades(owner, order, executed)
 
 
 def _matcher(broker: Any) -> Callable[[float], None]:
@@ -174,28 +181,31 @@ class _Runner:
             or self._tells
             or self._analyzers
             or self._observes
+            or not isinstance(self._left, range)
         ):
             return self.step
-        # Local names: each look-up saved is saved on every bar.
-        strategy, tell, gate = self._strategy, self._tell, self._gate
+        # Local names: each look-up saved is saved on every bar. Those in a strategy
+        # are slow, since it has a `__getattr__`: what must be there is read from its
+        # dictionary.
+        strategy, tell, held = self._strategy, self._tell, self._strategy.__dict__
         full, behind, add_time = self._full, self._behind, self._add_time
-        bars_left = self._left
+        first_left, gate = self._left.start, -1 if self._gate is None else self._gate
 
         def take_step(step: int, now: float) -> None:
             full[0], behind[0] = step, step - 1
             add_time(now)
             if step == gate:
                 strategy._notify()
-            elif strategy._orderspending or strategy._tradespending:
+            elif held["_orderspending"] or held["_tradespending"]:
                 tell()
-            left = strategy._minperstatus = bars_left[step]
+            left = held["_minperstatus"] = first_left - step
             if left < 0:
                 strategy.next()
             elif left == 0:
                 strategy.nextstart()
             else:
                 strategy.prenext()
-            if strategy._orderspending or strategy._tradespending:
+            if held["_orderspending"] or held["_tradespending"]:
                 strategy.clear()
 
         return take_step
@@ -230,15 +240,15 @@ class _Runner:
 
     def _tell(self) -> None:
         """Do what `_notify` does, where nobody listens for cash and value."""
-        strategy = self._strategy
+        strategy, analyzers = self._strategy, self._all_analyzers
         for order in strategy._orderspending:
-            if order.exectype != bt.Order.Historical or order.histnotify:
+            if order.exectype != _HISTORICAL or order.histnotify:
                 strategy.notify_order(order)
-            for analyzer in self._all_analyzers:
+            for analyzer in analyzers:
                 analyzer._notify_order(order)
         for trade in strategy._tradespending:
             strategy.notify_trade(trade)
-            for analyzer in self._all_analyzers:
+            for analyzer in analyzers:
                 analyzer._notify_trade(trade)
 
     def _next_analyzers(self, left: int) -> None:
@@ -253,12 +263,12 @@ class _Runner:
 
 def _quick_getposition(strategy: Any, positions: Any) -> Callable[..., Any]:
     """Return `strategy.getposition` that asks the broker without three calls."""
-    ask, first, get = strategy.getposition, strategy.datas[0], positions.__getitem__
+    ask, first = strategy.getposition, strategy.datas[0]
 
     def getposition(data: Any = None, broker: Any = None) -> Any:
-        if broker is None and data is not None:
-            return get(data)
-        return get(first) if broker is None else ask(data, broker)
+        if broker is None:
+            return positions[first if data is None else data]
+        return ask(data, broker)
 
     return getposition
 

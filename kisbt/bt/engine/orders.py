@@ -24,6 +24,7 @@ from backtrader.utils.dateintern import (
 
 from kisbt.bt.feed import BINADE
 
+_new = object.__new__
 ORDER_DEFAULTS: dict[str, Any] = dict(Order.params._getitems())
 
 # Types whose prices are taken as they are; a trailing stop is moved when made.
@@ -101,9 +102,9 @@ class OrderMaker:
             or ends_at < _DAY_END
         ):
             return kind(**values)
-        params = object.__new__(kind.params)
+        params = _new(kind.params)
         params.__dict__ = values
-        order = object.__new__(kind)
+        order = _new(kind)
         order.__dict__ = held = values.copy()
         _fill_in(held, kind, params)
         held["dteos"] = self._session_end(data.lines.datetime[0], ends_at)
@@ -131,7 +132,7 @@ class OrderMaker:
         values = ORDER_DEFAULTS.copy()
         values["owner"], values["data"], values["size"] = owner, data, size
         values["tradeid"], values["exectype"] = tradeid, exectype
-        params = object.__new__(kind.params)
+        params = _new(kind.params)
         params.__dict__ = values
         signed = -size if kind is SellOrder else size
         now, close = data.datetime[0], data.close[0]
@@ -146,7 +147,7 @@ class OrderMaker:
         held["info"] = AutoOrderedDict()
         held["created"], held["executed"] = _data_of(wish), _data_of(done)
         held["dteos"] = self._session_end(now, ends_at)
-        order = object.__new__(kind)
+        order = _new(kind)
         order.__dict__ = held
         return order
 
@@ -213,18 +214,37 @@ def _order_data(**values: Any) -> Any:
 
 
 def _data_of(held: dict[str, Any]) -> Any:
-    made = object.__new__(OrderData)
+    made = _new(OrderData)
     made.__dict__ = held
     return made
 
 
 def clone(order: Any) -> Any:
     """Return `order.clone()`: what a notice shows of an order."""
-    executed = order.executed
+    held = order.__dict__.copy()
+    executed = held["executed"]
     executed.p1, executed.p2 = executed.p2, len(executed.exbits)
-    seen = _twin(order)
-    seen.executed = _twin(executed)
-    return seen
+    held["executed"] = seen = _new(type(executed))
+    seen.__dict__ = executed.__dict__.copy()
+    notice = _new(type(order))
+    notice.__dict__ = held
+    return notice
+
+
+def note_submitted(order: Any) -> Any:
+    """Do what `Order.submit` does without a broker; return the notice of it."""
+    held = order.__dict__
+    held["status"], held["broker"] = Order.Submitted, None
+    held["plen"] = len(order.data)
+    return clone(order)
+
+
+def note_accepted(order: Any) -> Any:
+    """Do what `BackBroker.submit_accept` does to an order; return the notice of it."""
+    held = order.__dict__
+    held["pannotated"] = held["broker"] = None
+    held["plen"], held["status"] = len(order.data), Order.Accepted
+    return clone(order)
 
 
 def accept_at_once(order: Any, broker: Any) -> tuple[Any, Any]:
@@ -236,7 +256,7 @@ def accept_at_once(order: Any, broker: Any) -> tuple[Any, Any]:
     seen = _twin(order.executed)
     held["plen"] = len(order.data)
     held["status"], held["broker"] = Order.Submitted, broker
-    submitted, accepted = object.__new__(kind), object.__new__(kind)
+    submitted, accepted = _new(kind), _new(kind)
     submitted.__dict__ = first = held.copy()
     held["pannotated"] = None
     held["status"], held["broker"] = Order.Accepted, None
@@ -245,25 +265,32 @@ def accept_at_once(order: Any, broker: Any) -> tuple[Any, Any]:
     return submitted, accepted
 
 
-def execution_bit(
+def fill(
+    order: Any,
     time: float,
     size: Any,
     price: float,
-    parts: tuple[Any, ...],
-    gain: Any,
+    parts: tuple[tuple[Any, ...], tuple[Any, ...]],
     after: tuple[Any, Any],
-) -> dict[str, Any]:
-    """Return the attributes of an `OrderExecutionBit`.
+    margin: Any,
+) -> None:
+    """Do what `Order.execute` does.
 
     Args:
+        order: what was filled.
         time: date number of the fill.
         size, price: of the fill.
-        parts: size, value and costs of what it closed, then of what it opened.
-        gain: won, of what it closed.
+        parts: of what it closed, size, value, costs and gain; of what it opened,
+            size, value and costs.
         after: size and price of the position.
+        margin: of the commission scheme.
     """
-    closed, closed_value, closed_costs, opened, opened_value, opened_costs = parts
-    return {
+    (closed, closed_value, closed_costs, gain), opening = parts
+    opened, opened_value, opened_costs = opening
+    value, costs = closed_value + opened_value, closed_costs + opened_costs
+    left, average = after
+    bit = _new(OrderExecutionBit)
+    bit.__dict__ = {
         "dt": time,
         "size": size,
         "price": price,
@@ -273,70 +300,71 @@ def execution_bit(
         "openedvalue": opened_value,
         "closedcomm": closed_costs,
         "openedcomm": opened_costs,
-        "value": closed_value + opened_value,
-        "comm": closed_costs + opened_costs,
+        "value": value,
+        "comm": costs,
         "pnl": gain,
-        "psize": after[0],
-        "pprice": after[1],
+        "psize": left,
+        "pprice": average,
     }
-
-
-def fill(order: Any, bit: dict[str, Any], margin: Any) -> None:
-    """Do what `Order.execute` does.
-
-    Args:
-        order: what was filled.
-        bit: the attributes of backtrader's `OrderExecutionBit`; kept.
-        margin: of the commission scheme.
-    """
-    made = object.__new__(OrderExecutionBit)
-    made.__dict__ = bit
     executed = order.executed
-    executed.exbits.append(made)
-    size, price = bit["size"], bit["price"]
-    total = executed.size + size
-    executed.remsize -= size
-    executed.dt = bit["dt"]
-    executed.price = (executed.size * executed.price + size * price) / total
+    executed.exbits.append(bit)
+    before = executed.size
+    total = before + size
+    executed.remsize = rest = executed.remsize - size
+    executed.dt = time
+    executed.price = (before * executed.price + size * price) / total
     executed.size = total
-    executed.value += bit["value"]
-    executed.comm += bit["comm"]
-    executed.pnl += bit["pnl"]
-    executed.psize, executed.pprice = bit["psize"], bit["pprice"]
+    executed.value += value
+    executed.comm += costs
+    executed.pnl += gain
+    executed.psize, executed.pprice = left, average
     executed.margin = margin
-    order.status = Order.Partial if executed.remsize else Order.Completed
+    order.status = Order.Partial if rest else Order.Completed
 
 
 def _twin(item: Any) -> Any:
     """Return `copy.copy` of a plain object, without the protocol of pickling."""
-    made = object.__new__(type(item))
+    made = _new(type(item))
     made.__dict__ = item.__dict__.copy()
     return made
 
 
-def book_trades(strategy: Any, order: Any) -> None:
-    """Do what `strategy._addnotification` does for a fill: queue the trades it makes."""
-    executed = order.executed
-    feed = order.data._compensate
-    if feed is None:
-        feed = order.data
+def book_trades(strategy: Any, order: Any, executed: Any) -> None:
+    """Do what `strategy._addnotification` does for a fill: queue the trades it makes.
+
+    Args:
+        strategy: whose order was filled.
+        order: a notice of it.
+        executed: its part of that name.
+    """
+    feed = _feed_of(order)
     trades = strategy._trades[feed][order.tradeid]
     if not trades:
         trades.append(_new_trade(strategy, feed, order))
+    queue, trade = strategy._tradespending, trades[-1]
     for bit in islice(executed.exbits, executed.p1, executed.p2):
         if bit is None:
             break
         if bit.closed:
-            trade = trades[-1]
             _update(trade, order, bit, bit.closed, bit.closedcomm)
-            _queue_if(trade.isclosed, strategy, trade)
+            if trade.isclosed:
+                queue.append(_twin(trade))
         if bit.opened:
-            if trades[-1].isclosed:
-                trades.append(_new_trade(strategy, feed, order))
-            trade = trades[-1]
+            if trade.isclosed:
+                trade = _new_trade(strategy, feed, order)
+                trades.append(trade)
             _update(trade, order, bit, bit.opened, bit.openedcomm)
-            _queue_if(trade.isclosed, strategy, trade)
-        _queue_if(trades[-1].justopened, strategy, trades[-1])
+            if trade.isclosed:
+                queue.append(_twin(trade))
+        if trade.justopened:
+            queue.append(_twin(trade))
+
+
+def _feed_of(order: Any) -> Any:
+    """Return the feed whose position an order changes."""
+    feed = order.data
+    other = feed._compensate
+    return feed if other is None else other
 
 
 def _update(trade: Any, order: Any, bit: Any, size: Any, costs: float) -> None:
@@ -381,8 +409,3 @@ def _update(trade: Any, order: Any, bit: Any, size: Any, costs: float) -> None:
 
 def _new_trade(strategy: Any, feed: Any, order: Any) -> Any:
     return Trade(data=feed, tradeid=order.tradeid, historyon=strategy._tradehistoryon)
-
-
-def _queue_if(wanted: bool, strategy: Any, trade: Any) -> None:
-    if wanted:
-        strategy._tradespending.append(_twin(trade))
