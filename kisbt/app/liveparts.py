@@ -207,6 +207,7 @@ class Assembly:
         else:
             parts.thread = TradingThread(session, venue, failed)
             holder["thread"] = parts.thread
+            store.stand_back = parts.thread.stand_back
             venue.client.on_call = venue.data.on_call = parts.thread.sign
         return parts
 

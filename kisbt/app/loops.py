@@ -23,10 +23,13 @@ _SLICE_S = 0.2
 _JOIN_S = 60.0
 # A thread that has work waits so long for one that computes; Python's own 5 ms,
 # three times on the way from a trade to an order, is too long.
-_SWITCH_S = 0.0002
+_SWITCH_S = 0.00005
 # Where trades come thousands a second, turns begin so far apart; an order does not
 # wait for it.
 _LULL_S = 0.001
+# So long the strategy's thread stands back while an order it has made is sent: two
+# threads that compute get half a processor each.
+_STAND_BACK_S = 0.005
 # A call of the network may take a good while, and a new token is given only once a
 # minute: a turn as long as this many times the silence that counts as hung is none.
 _PATIENCE = 2.0
@@ -141,6 +144,8 @@ class TradingThread:
         self._wall = wall or SystemClock()
         self._wake = threading.Event()
         self._hurry = threading.Event()
+        self._turned = threading.Event()
+        self._turned.set()
         self._stop = threading.Event()
         self._signed_s = self._wall.monotonic()
         self.problem: BaseException | None = None
@@ -159,8 +164,14 @@ class TradingThread:
 
     def hurry(self) -> None:
         """Turn now, and at once: an order is to be sent; from any thread."""
+        self._turned.clear()
         self._hurry.set()
         self._wake.set()
+
+    def stand_back(self) -> None:
+        """Let the turn somebody is in a hurry for be made, but do not wait long."""
+        if not self._turned.is_set():
+            self._turned.wait(_STAND_BACK_S)
 
     def stop(self) -> bool:
         """End after this turn; return whether the thread has ended."""
@@ -195,6 +206,8 @@ class TradingThread:
                 turned_s = self._signed_s = self._wall.monotonic()
                 wait_s = self._session.turn()
                 if wait_s > 0:
+                    if not self._hurry.is_set():
+                        self._turned.set()
                     self._wake.wait(min(self._venue.wall_s(wait_s), LONGEST_WAIT_S))
                     lull_s = turned_s + _LULL_S - self._wall.monotonic()
                     if lull_s > 0:

@@ -299,6 +299,7 @@ class LiveBroker(SeededBroker):
         item.place, item.wish = Place.DESK, Wish.NONE
         if order.status == Order.Submitted:
             self._slots.keep(order)
+        self.store.stand_back()
 
     def _plan(self, item: LiveOrder) -> OrderPlan:
         placed, order = item.placed, item.order

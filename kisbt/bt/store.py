@@ -53,6 +53,7 @@ class LiveStore:
         *,
         pump: Callable[[], None] | None = None,
         heartbeat: Callable[[], None] | None = None,
+        stand_back: Callable[[], None] | None = None,
         wait_s: float = _WAIT_S,
         bases: Mapping[tuple[str, date], float] | None = None,
     ) -> None:
@@ -62,12 +63,14 @@ class LiveStore:
             pump: makes something happen; called in Cerebro's thread instead of
                 waiting (step mode).
             heartbeat: called once a pass: the strategy does not hang.
+            stand_back: lets what the strategy has ordered be sent; returns soon.
             wait_s: longest wait of a pass without anything to do.
             bases: base prices by symbol and session, won, as the producer hears
                 them.
         """
         self.pump = pump
         self.heartbeat = heartbeat
+        self.stand_back = stand_back or (lambda: None)
         self.feeds: list[Any] = []
         self.broker: StoreBroker | None = None
         self._wait_s = wait_s

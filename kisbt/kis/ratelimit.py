@@ -344,6 +344,7 @@ class RateLimiter:
         self._file = _BudgetFile(path if interval_s > 0 else None)
         self._owner = f"{os.getpid()}-{id(self):x}"
         self._lock = threading.Lock()
+        self._written: tuple[str, Budget] = "", Budget()
         self._numbers = count()
         self._queue: list[tuple[int, int]] = []
         self._next_s = -math.inf
@@ -378,22 +379,34 @@ class RateLimiter:
             return
         with self._lock, self._file.held():
             now_s = self._clock.monotonic()
-            state = parse_budget(self._file.read(), now_s, self._base_s)
+            state = self._read(now_s)
             state = state.slowed(now_s, self._base_s, retry_after_s)
             self._next_s = state.next_s
-            self._file.write(state.as_json())
+            self._write(state)
 
     def interval_s(self) -> float:
         """Return the seconds between calls now, slow-down included."""
         with self._lock, self._file.held():
             now_s = self._clock.monotonic()
-            state = parse_budget(self._file.read(), now_s, self._base_s)
+            state = self._read(now_s)
             return state.interval_s(now_s, self._base_s)
 
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
             self._file.close()
+
+    def _read(self, now_s: float) -> Budget:
+        """Return the state in the file, which is held."""
+        text = self._file.read().rstrip()
+        known, state = self._written
+        # Most often nobody else has written since.
+        return state if text == known else parse_budget(text, now_s, self._base_s)
+
+    def _write(self, state: Budget) -> None:
+        text = state.as_json()
+        self._file.write(text)
+        self._written = text, state
 
     def _left(self, since_s: float, max_wait_s: float | None) -> float:
         if max_wait_s is None:
@@ -417,7 +430,7 @@ class RateLimiter:
                 return max(self._next_s - now_s, 0.0) + rank * self._base_s
             with self._file.held():
                 now_s = self._clock.monotonic()
-                state = parse_budget(self._file.read(), now_s, self._base_s)
+                state = self._read(now_s)
                 state, wait_s = state.take(
                     Waiter(
                         owner=self._owner,
@@ -428,7 +441,7 @@ class RateLimiter:
                     now_s,
                     self._base_s,
                 )
-                self._file.write(state.as_json())
+                self._write(state)
             self._next_s = state.next_s
             if wait_s <= 0:
                 self._queue.remove(ticket)
@@ -440,5 +453,5 @@ class RateLimiter:
                 self._queue.remove(ticket)
             with self._file.held():
                 now_s = self._clock.monotonic()
-                state = parse_budget(self._file.read(), now_s, self._base_s)
-                self._file.write(state.leave(self._owner).as_json())
+                state = self._read(now_s)
+                self._write(state.leave(self._owner))

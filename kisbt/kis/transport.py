@@ -10,25 +10,23 @@ answer was lost".
 import http.client
 import json
 import logging
-import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
+from urllib.parse import urlencode
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
-from urllib3.util.ssl_ import create_urllib3_context
 
 import kisbt
 from kisbt.clock import SystemClock
 from kisbt.errors import ConfigError, KisError, NotSent, OutcomeUnknown
+from kisbt.kis.connections import KeptAdapter, OneShot
 from kisbt.kis.keys import MASK, Secret
 from kisbt.kis.servers import Server
-from kisbt.kis.sockets import Exchange, WatchedSocket, WatchedTlsSocket
+from kisbt.kis.sockets import Exchange
 from kisbt.text import _
 
 log = logging.getLogger(__name__)
@@ -153,8 +151,10 @@ class RequestsTransport:
         self._clock = SystemClock()  # sockets wait in real time, whatever is simulated
         # Adapters without a Session around them: that one follows redirects, reads
         # .netrc and proxy variables, and keeps cookies.
-        self._kept = _Adapter(server, connections=32)
-        self._fresh = _Adapter(server, connections=1)
+        self._kept = KeptAdapter(server, connections=32)
+        self._fresh = OneShot(
+            server, connect_s=connect_s, read_s=read_s, ca_file=ca_file
+        )
         self._fresh_lock = threading.Lock()
         _mask_urllib3_log()
 
@@ -166,34 +166,55 @@ class RequestsTransport:
             OutcomeUnknown: it may have.
         """
         if not request.fresh:
-            return self._send(self._kept, request)
+            return self._send(request, self._over_kept)
         with self._fresh_lock:  # one order in flight at a time
-            self._fresh.close()
-            return self._send(self._fresh, request)
+            return self._send(request, self._over_fresh)
 
     def close(self) -> None:
         """Close all connections."""
         self._kept.close()
-        self._fresh.close()
 
-    def _send(self, adapter: HTTPAdapter, request: HttpRequest) -> HttpReply:
+    def _over_kept(self, request: HttpRequest) -> HttpReply:
+        prepared = requests.PreparedRequest()
+        prepared.prepare(
+            method=request.method,
+            url=self._server.rest_url + request.path,
+            headers=_headers(request),
+            params=dict(request.query),
+            data=_body(request),
+        )
+        response = self._kept.send(
+            prepared, stream=True, timeout=self._timeout, verify=self._verify
+        )
+        try:
+            return _reply(response.raw)
+        except BaseException:
+            response.close()
+            raise
+
+    def _over_fresh(self, request: HttpRequest) -> HttpReply:
+        query = f"?{urlencode(request.query)}" if request.query else ""
+        target = request.path + query
+        with self._fresh.exchange(
+            request.method, target, _headers(request), _body(request)
+        ) as response:
+            return _reply(response)
+
+    def _send(
+        self, request: HttpRequest, over: Callable[[HttpRequest], HttpReply]
+    ) -> HttpReply:
         started_s = self._clock.monotonic()
         exchange = Exchange.start(self._timeout[1], started_s + self._total_s)
         failure: KisError | None = None
         reply: HttpReply | None = None
         try:
-            reply = _exchange(
-                adapter,
-                self._server.rest_url,
-                request,
-                timeout=self._timeout,
-                verify=self._verify,
-            )
+            reply = over(request)
         except (
             requests.RequestException,
             HTTPError,
             http.client.HTTPException,
             OSError,
+            ValueError,  # a header no HTTP can carry; the message quotes it
             _TooLong,
         ) as error:
             failure = self._failure(request, error, exchange)
@@ -245,52 +266,39 @@ class RequestsTransport:
         )
 
 
-def _exchange(
-    adapter: HTTPAdapter,
-    base_url: str,
-    request: HttpRequest,
-    *,
-    timeout: tuple[float, float],
-    verify: bool | str,
-) -> HttpReply:
-    """Send and read; the only place where secrets are text."""
-    headers = {**_HEADERS, **_revealed(request.headers)}
-    if request.fresh:
-        headers["Connection"] = "close"
-    prepared = requests.PreparedRequest()
-    prepared.prepare(
-        method=request.method,
-        url=base_url + request.path,
-        headers=headers,
-        params=dict(request.query),
-        data=None if request.body is None else _json_bytes(request.body),
+def _reply(response: BaseHTTPResponse) -> HttpReply:
+    return HttpReply(
+        response.status,
+        {name.lower(): value for name, value in response.headers.items()},
+        _read(response),
     )
-    response = adapter.send(prepared, stream=True, timeout=timeout, verify=verify)
-    try:
-        return HttpReply(
-            response.status_code,
-            {name.lower(): value for name, value in response.headers.items()},
-            _read(response),
-        )
-    except BaseException:
-        response.close()
-        raise
 
 
 class _TooLong(Exception):
     """A reply has more bytes than any of KIS's."""
 
 
-def _read(response: requests.Response) -> bytes:
+def _read(response: BaseHTTPResponse) -> bytes:
     parts: list[bytes] = []
     size = 0
-    while part := response.raw.read1(_CHUNK, decode_content=True):
+    while part := response.read1(_CHUNK, decode_content=True):
         parts.append(part)
         size += len(part)
         if size > _LARGEST:
             raise _TooLong
-    response.raw.release_conn()
+    response.release_conn()
     return b"".join(parts)
+
+
+def _headers(request: HttpRequest) -> dict[str, str]:
+    """Return the headers with secrets as text; nowhere else but in the body."""
+    return {**_HEADERS, **_revealed(request.headers)}
+
+
+def _body(request: HttpRequest) -> bytes | None:
+    if request.body is None:
+        return None
+    return json.dumps(_revealed(request.body), ensure_ascii=False).encode()
 
 
 def _revealed(values: Mapping[str, Text]) -> dict[str, str]:
@@ -298,10 +306,6 @@ def _revealed(values: Mapping[str, Text]) -> dict[str, str]:
         name: value.reveal() if isinstance(value, Secret) else value
         for name, value in values.items()
     }
-
-
-def _json_bytes(body: Mapping[str, Text]) -> bytes:
-    return json.dumps(_revealed(body), ensure_ascii=False).encode()
 
 
 def _what_happened(error: BaseException) -> str:
@@ -341,64 +345,6 @@ def _what_happened(error: BaseException) -> str:
         if names & known:
             return text
     return _("the connection failed ({kind})").format(kind=type(error).__name__)
-
-
-class _Adapter(HTTPAdapter):
-    """Connections to one server only, with sockets that keep the deadline."""
-
-    def __init__(self, server: Server, *, connections: int) -> None:
-        self._server = server
-        super().__init__(max_retries=0, pool_connections=1, pool_maxsize=connections)
-
-    def init_poolmanager(
-        self, connections: int, maxsize: int, block: bool = False, **options: Any
-    ) -> None:
-        context = create_urllib3_context(ssl_minimum_version=ssl.TLSVersion.TLSv1_2)
-        context.sslsocket_class = WatchedTlsSocket
-        super().init_poolmanager(
-            connections, maxsize, block, ssl_context=context, **options
-        )
-        manager = cast("PoolManager", self.poolmanager)
-        manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
-
-    def send(  # type: ignore[override] # the options are passed on as they are
-        self, request: requests.PreparedRequest, **options: Any
-    ) -> requests.Response:
-        url = request.url or ""
-        if not self._server.allows(url):
-            raise requests.exceptions.InvalidURL(_("not on the list"))
-        return super().send(request, **options)
-
-
-class _Connection(HTTPConnection):
-    """A plain connection, to the emulator."""
-
-    def connect(self) -> None:
-        """Connect, and let the exchange know that it is watched."""
-        Exchange.connecting()
-        super().connect()
-
-    def _new_conn(self) -> Any:
-        return WatchedSocket.adopt(super()._new_conn())
-
-
-class _TlsConnection(HTTPSConnection):
-    """A connection with TLS."""
-
-    def connect(self) -> None:
-        """Connect, and let the exchange know that it is watched."""
-        Exchange.connecting()
-        super().connect()
-        if not isinstance(self.sock, WatchedTlsSocket):
-            Exchange.unwatched()
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
 
 
 class _MaskQuery(logging.Filter):

@@ -154,8 +154,13 @@ class Database:
         self.close()
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def together(self, *, settled: bool = True) -> Iterator[None]:
         """Make everything written inside one transaction.
+
+        Args:
+            settled: return only when the disk has it. If not, a loss of power, though
+                no death of the process, may undo it, as long as nothing that came
+                later has been settled: that settles all before it, too.
 
         Raises:
             StorageError: nothing of it was written.
@@ -163,6 +168,10 @@ class Database:
         with self._lock:
             if self._depth:
                 yield
+                return
+            if not settled:
+                with self._unsettled(), self.together():
+                    yield
                 return
             self._run_sql("BEGIN IMMEDIATE")
             self._depth, self._marks = 1, []
@@ -181,35 +190,47 @@ class Database:
         for mark in marks:
             self._mark(mark)
 
-    def _run_sql(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-        with self._translated():
-            return self._db.execute(sql, values)
-
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _unsettled(self) -> Iterator[None]:
+        self._run_sql("PRAGMA synchronous = NORMAL")
         try:
             yield
-        except (sqlite3.Error, UnicodeError) as error:  # text that is none: damage
-            # Another process that has not let go in time has lost nothing of ours.
-            if self._access is not Access.READ and not _is_busy(error):
-                self.broken = self.broken or str(error)
-            raise StorageError(
-                _("{path}: the journal cannot be used: {why}").format(
-                    path=self.path, why=error
-                )
-            ) from error
+        finally:
+            self._run_sql("PRAGMA synchronous = FULL")
+
+    def _run_sql(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        # No context manager: an order passes here some thirty times.
+        try:
+            return self._db.execute(sql, values)
+        except (sqlite3.Error, UnicodeError) as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> StorageError:
+        """Return what is told of a failure of SQLite; text that is none is damage."""
+        # Another process that has not let go in time has lost nothing of ours.
+        if self._access is not Access.READ and not _is_busy(error):
+            self.broken = self.broken or str(error)
+        return StorageError(
+            _("{path}: the journal cannot be used: {why}").format(
+                path=self.path, why=error
+            )
+        )
 
     def _all(self, sql: str, *values: Any) -> list[Any]:
         with self._lock:
             cursor = self._run_sql(sql, values)
-            with self._translated():
+            try:
                 return cursor.fetchall()
+            except (sqlite3.Error, UnicodeError) as error:
+                raise self._failed(error) from error
 
     def _one(self, sql: str, *values: Any) -> Any:
         with self._lock:
             cursor = self._run_sql(sql, values)
-            with self._translated():
+            try:
                 return cursor.fetchone()
+            except (sqlite3.Error, UnicodeError) as error:
+                raise self._failed(error) from error
 
     def _keep(self, key: object, read: Callable[[], T]) -> T:
         """Return what `read` has given for `key`, until anything is written.

@@ -51,6 +51,10 @@ class OrderBook(OwnedBook):
     ) -> int:
         """Write an order down (W1); return its number.
 
+        One to be sent now is settled on the disk by what must come before its first
+        byte, SENDING: were the power lost in between, it has never been sent, and
+        the strategy's memory is of the time before it as well.
+
         Args:
             plan: what the strategy wants.
             kind: as it will be sent.
@@ -62,14 +66,14 @@ class OrderBook(OwnedBook):
         status = Status.HELD if held else Status.INTENT
         now = micros(self._clock.now())
         fixed = decode.plan_values(plan, kind, venue, origin)
-        with self.together():
-            run = self._one("SELECT coalesce(max(number), 0) FROM runs")[0]
+        with self.together(settled=held):
             cursor = self._run_sql(
                 "INSERT INTO orders (run, origin, number, symbol, side, quantity,"
                 " order_type, kind, venue, limit_price, stop_price, session, bar,"
                 " reason, grp, last_price, created, plan_check, status, changed)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (run, *fixed, now, decode.checksum(fixed), status, now),
+                " VALUES ((SELECT coalesce(max(number), 0) FROM runs),"
+                " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*fixed, now, decode.checksum(fixed), status, now),
             )
             ref = int(cursor.lastrowid or 0)
             self._event(status, ref, **facts)

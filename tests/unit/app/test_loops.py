@@ -111,3 +111,27 @@ def test_the_watchdog_hears_nothing_of_a_run_whose_trading_loop_hangs(
             found = vigil.look(read_beat(tmp_path), clock.monotonic())
         assert found is Finding.STALE
         assert waited_s < 4 * STALE_S
+
+
+def test_strategy_stands_back_until_its_order_has_been_worked() -> None:
+    with turning() as (thread, session, _clock):
+        worked: list[int] = []
+        session.inside = lambda: worked.append(session.turns)
+        for _order in range(20):
+            before = session.turns
+            thread.hurry()
+            thread.stand_back()
+            # Five milliseconds are enough for a turn, but no promise.
+            while session.turns == before:
+                thread.stand_back()
+            assert worked
+            assert worked[-1] > before
+
+
+def test_strategy_does_not_wait_for_a_loop_that_hangs() -> None:
+    with turning() as (thread, session, _clock):
+        session.go.clear()
+        session.turn_again(thread)
+        thread.hurry()
+        thread.stand_back()  # comes back all the same
+        assert session.turns == 2

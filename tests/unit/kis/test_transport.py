@@ -1,4 +1,5 @@
 import http.client
+import json
 import logging
 import pickle
 import traceback
@@ -83,8 +84,9 @@ def test_address_of_another_host_is_refused_before_anything_leaves() -> None:
         assert (other.accepted, server.accepted) == (0, 0)
 
 
+@pytest.mark.parametrize("fresh", [False, True])
 def test_netrc_and_proxy_variables_are_ignored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool
 ) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login thief password thief\n")
@@ -97,7 +99,7 @@ def test_netrc_and_proxy_variables_are_ignored(
         monkeypatch.delenv("no_proxy", raising=False)
         transport = RequestsTransport(server_of(server))
         mine = {"authorization": Secret("Bearer mine")}
-        transport.send(request(headers=mine))
+        transport.send(request(headers=mine, fresh=fresh))
         transport.close()
         assert server.requests[0].headers["authorization"] == "Bearer mine"
         assert proxy.accepted == 0
@@ -119,6 +121,32 @@ def test_queries_keep_their_connection() -> None:
             transport.send(request())
         transport.close()
         assert server.accepted == 1
+
+
+def test_an_order_has_a_connection_of_its_own() -> None:
+    with Loopback() as server:
+        transport = RequestsTransport(server_of(server))
+        for _ in range(3):
+            transport.send(request(method="POST", body={"PDNO": "005930"}, fresh=True))
+        transport.close()
+        assert server.accepted == 3
+        sent = server.requests[0]
+        assert sent.headers["connection"] == "close"
+        assert sent.headers["appsecret"] == CANARY
+        assert "CANO=50112233" in sent.path
+        assert json.loads(sent.body) == {"PDNO": "005930"}
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_header_that_no_http_can_carry_is_not_sent(fresh: bool) -> None:
+    with Loopback() as server:
+        transport = RequestsTransport(server_of(server))
+        bad = {"appsecret": Secret(f"{CANARY}\nHost: evil")}
+        with pytest.raises(KisError) as caught:
+            transport.send(request(headers=bad, fresh=fresh))
+        transport.close()
+        assert CANARY not in f"{caught.value} {caught.value.__context__}"
+        assert not server.requests
 
 
 def test_reply_without_an_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,5 @@
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -667,6 +668,55 @@ def test_every_commit_is_on_the_disk(tmp_path: Path) -> None:
             for journal in (main, halt):
                 assert journal._one("PRAGMA synchronous")[0] == 2  # FULL
                 assert journal._one("PRAGMA journal_mode")[0] == "wal"
+
+
+def test_what_is_sent_is_on_the_disk_and_all_before_it(tmp_path: Path) -> None:
+    said: list[str] = []
+    with make_journal(tmp_path) as journal:
+        begin(journal)
+        journal._db.set_trace_callback(said.append)
+
+        def settled(work: Callable[[], object]) -> list[bool]:
+            """Return of each commit whether it waits for the disk."""
+            said.clear()
+            work()
+            full, found = True, []
+            for line in said:
+                if line.startswith("PRAGMA synchronous"):
+                    full = line.endswith("FULL")
+                elif line == "COMMIT":
+                    found.append(full)
+            assert journal._one("PRAGMA synchronous")[0] == 2  # FULL
+            return found
+
+        def add(*, held: bool = False) -> object:
+            return journal.add_order(make_plan(), kind=OrderKind.LIMIT, held=held)
+
+        assert settled(add) == [False]
+        # Nothing leaves before this one, which settles the order itself as well.
+        assert settled(lambda: journal.record(1, Status.SENDING)) == [True]
+        assert settled(lambda: add(held=True)) == [True]  # it may wait for days
+
+        def together() -> None:
+            with journal.together():
+                add()
+
+        assert settled(together) == [True]
+
+
+def test_a_failed_order_leaves_the_journal_as_durable_as_before(
+    tmp_path: Path,
+) -> None:
+    with make_journal(tmp_path) as journal:
+        begin(journal)
+        with make_journal(tmp_path, access=Access.ASSIST) as other:
+            other._run_sql("BEGIN IMMEDIATE")
+            journal._db.execute("PRAGMA busy_timeout = 0")
+            with pytest.raises(StorageError, match="locked"):
+                journal.add_order(make_plan(), kind=OrderKind.LIMIT)
+            other._run_sql("ROLLBACK")
+        assert journal._one("PRAGMA synchronous")[0] == 2  # FULL
+        assert journal.orders() == ()
 
 
 def test_threads_share_one_journal(tmp_path: Path) -> None:
