@@ -34,14 +34,14 @@ class ChartComparison:
 
     def compare(self, symbol: str, chart: Sequence[Candle]) -> None:
         """Take the broker's candles of a symbol."""
-        known = {item.end: item for item in self._builder.published(symbol)}
         for candle in chart:
             if self._builder.correct(symbol, candle):
                 continue
-            seen, place = known.get(candle.end), (symbol, candle.end)
+            place = (symbol, candle.end)
             if place in self._noted or self._builder.is_to_come(candle.end):
                 continue
             self._noted.add(place)
+            seen = self._builder.find(symbol, candle.end)
             kind = CandleChange.LATE if seen is None else CandleChange.REVISED
             self._record.changed(self._clock.now(), kind, symbol, seen, candle)
 
@@ -102,7 +102,7 @@ class Recheck:
             return
         symbol = self._symbols[self._next % len(self._symbols)]
         self._next += 1
-        if not self._builder.published(symbol):
+        if not self._builder.has_published(symbol):
             return
         since = now - timedelta(seconds=_RECHECK_S) - 5 * _MINUTE
         self._enquiries.ask(
@@ -116,11 +116,11 @@ class Recheck:
         progress = self._progress
         if asked.date() != progress.day or progress.stage is not Stage.OPEN:
             return
-        known = {item.end for item in self._builder.published(symbol)}
         unheard = [
             candle.end
             for candle in chart
-            if candle.end not in known and self._builder.is_to_come(candle.end)
+            if self._builder.find(symbol, candle.end) is None
+            and self._builder.is_to_come(candle.end)
         ]
         if unheard:
             # The stream is dead without having said so: the others miss theirs, too.

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 
-import numpy as np
-
 from kisbt.candles.columns import CandleColumns
 from kisbt.candles.download import daily_candles, minute_candles
 from kisbt.candles.resample import resample
@@ -118,17 +116,3 @@ def as_candles(columns: CandleColumns) -> list[Candle]:
             strict=True,
         )
     ]
-
-
-def as_columns(candles: Sequence[Candle]) -> CandleColumns:
-    """Return candles, in rising order, as columns."""
-    if not candles:
-        return CandleColumns.empty()
-    ends = [candle.end.astimezone(KST).replace(tzinfo=None) for candle in candles]
-    return CandleColumns(
-        np.array(ends, "datetime64[s]"),
-        *(
-            np.array([getattr(candle, name) for candle in candles], np.float64)
-            for name in ("open", "high", "low", "close", "volume")
-        ),
-    )

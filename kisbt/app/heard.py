@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from kisbt.bt.market import to_kst
+from kisbt.bt.packed import Packed
 from kisbt.model.liverun import Heard, OrderEvent
 from kisbt.orders.records import (
     Accepted,
@@ -27,7 +28,7 @@ class HeardVenue:
         """Pass everything on to `venue`."""
         self._venue = venue
         self._waiting: list[DeskEvent] = []
-        self._heard: list[tuple[DeskEvent, datetime | None]] = []
+        self._heard: Packed[tuple[DeskEvent, datetime | None]] = Packed()
         self._last: datetime | None = None
 
     def submit(self, plan: OrderPlan) -> int:
@@ -51,7 +52,7 @@ class HeardVenue:
     def on_bar(self, bar: float) -> None:
         """Note that the broker has booked what it took, on a bar's date number."""
         self._last = to_kst(bar)
-        self._heard += [(event, self._last) for event in self._waiting]
+        self._heard.extend((event, self._last) for event in self._waiting)
         self._waiting.clear()
 
     def events(self, number: Callable[[int], int | None]) -> tuple[OrderEvent, ...]:

@@ -3,12 +3,16 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
+from kisbt.candles.columns import CandleColumns
+from kisbt.candles.growing import GrowingCandles
 from kisbt.model.candle import Candle
 from kisbt.model.liverun import CandleChange, CandleEvent, Incident, IncidentKind
 
 log = logging.getLogger(__name__)
+
+_SECOND = timedelta(seconds=1)
 
 
 @dataclass(slots=True)
@@ -16,10 +20,14 @@ class Record:
     """What the run saw, for its folder.
 
     Attributes:
+        made: candles by symbol, where another keeps them: they are kept once, and are
+            there when they go out.
         bases: base prices by symbol and session, won.
+        candles: of the symbols seen so far, in the order in which they appeared.
     """
 
-    candles: dict[str, list[Candle]] = field(default_factory=dict)
+    made: Mapping[str, GrowingCandles] = field(default_factory=dict)
+    candles: dict[str, GrowingCandles] = field(default_factory=dict)
     bases: Mapping[tuple[str, date], float] = field(default_factory=dict)
     candle_events: list[CandleEvent] = field(default_factory=list)
     incidents: list[Incident] = field(default_factory=list)
@@ -39,7 +47,7 @@ class Record:
             live: False for bars that fill a gap only.
         """
         for symbol, candle in candles.items():
-            self.candles.setdefault(symbol, []).append(candle)
+            self._keep(symbol, candle)
             if not live:
                 self.changed(at, CandleChange.LATE, symbol, candle)
             self.last_bar = candle.end
@@ -48,6 +56,21 @@ class Record:
         first = next(iter(candles.values()), None)
         if not live and first is not None:
             self.held_bars.append(first.end)
+
+    def _keep(self, symbol: str, candle: Candle) -> None:
+        kept = self.candles.get(symbol)
+        if kept is None:
+            kept = self.candles[symbol] = self.made.get(symbol, GrowingCandles())
+        if kept.first_from(candle.end) == len(kept):
+            kept.append(candle)
+
+    def seen(self, symbol: str) -> CandleColumns:
+        """Return the candles of a symbol that went out."""
+        kept, last = self.candles.get(symbol), self.last_bar
+        if kept is None or last is None:
+            return CandleColumns.empty()
+        # What is made and held back has not been seen.
+        return kept.columns(kept.first_from(last + _SECOND))
 
     def changed(
         self,

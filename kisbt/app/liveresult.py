@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 import kisbt
-from kisbt.app.charts import as_columns
 from kisbt.app.history import LivePlan
 from kisbt.app.liverecord import Record
 from kisbt.app.venue import Mode, Venue
@@ -251,8 +250,7 @@ def _buy_and_hold(plan: LivePlan, record: Record) -> Curve | None:
         return None
     first = np.datetime64(record.first_bar.replace(tzinfo=None), "s")
     seen = {
-        symbol: as_columns(candles).between(first, None)
-        for symbol, candles in record.candles.items()
+        symbol: record.seen(symbol).between(first, None) for symbol in record.candles
     }
     bought = [c for c in seen.values() if len(c) and c.end[0] == first]
     if not bought:
@@ -280,7 +278,7 @@ def write_candles(plan: LivePlan, record: Record, folder: Path) -> None:
     interval = plan.config.bars.length
     for symbol in plan.symbols:
         history = plan.history.get(symbol, CandleColumns.empty())
-        parts = (history, as_columns(record.candles.get(symbol, [])))
+        parts = (history, record.seen(symbol))
         candles = CandleColumns(
             *(
                 np.concatenate([getattr(part, name) for part in parts])

@@ -75,7 +75,11 @@ class LiveSession:
                 the turn that wants it.
         """
         self.plan = plan
-        self.record = Record(bases={} if builder is None else builder.bases)
+        self.record = (
+            Record()
+            if builder is None
+            else Record(made=builder.candles, bases=builder.bases)
+        )
         self._progress = Progress(Stage.WAITING, plan.first)
         self._venue = venue
         self._clock = venue.clock
@@ -296,9 +300,9 @@ class LiveSession:
         if ticks:
             self._outage.ticked()
             self._prices.note(ticks)
+            self._hooks.ticks(ticks)  # a stop waits for them; candles do not
             if self._builder is not None:
                 self._builder.add_all(ticks)
-            self._hooks.ticks(ticks)
         return bool(events)
 
     def _troubled(self, alert: Alert) -> None:

@@ -47,6 +47,13 @@ def datetime_numbers(times: npt.NDArray[np.datetime64]) -> Floats:
     return numbers + np.array(fractions)[where]
 
 
+def whole_seconds(numbers: Floats) -> npt.NDArray[np.datetime64]:
+    """Return the times of date numbers that stand for whole seconds."""
+    # Half a second before the cut: a date number is good to about 10 us.
+    seconds = np.floor((numbers - _UNIX_EPOCH_ORDINAL) * 86_400.0 + 0.5)
+    return seconds.astype(np.int64).astype("datetime64[s]")
+
+
 def number_to_datetime(number: float) -> datetime:
     """Return the naive KST time of one of backtrader's date numbers."""
     moment: datetime = bt.num2date(number)
@@ -134,7 +141,7 @@ class CandleFeed(bt.feed.DataBase):
         None while fewer are known. `bar` counts from 0.
         """
         if self._daily_volume is None:
-            self._daily_volume = _session_volumes(self.candles)
+            self._daily_volume = session_volumes(self.candles)
         days, volumes = self._daily_volume
         at = int(np.searchsorted(days, self.candles.end[bar].astype("datetime64[D]")))
         return float(volumes[at - sessions : at].mean()) if at >= sessions else None
@@ -186,7 +193,7 @@ class CandleFeed(bt.feed.DataBase):
             super().advance(size, datamaster, ticks)
 
 
-def _session_volumes(candles: CandleColumns) -> tuple[Any, Floats]:
+def session_volumes(candles: CandleColumns) -> tuple[Any, Floats]:
     """Return the sessions that have candles, and their volumes."""
     days, where = np.unique(candles.end.astype("datetime64[D]"), return_inverse=True)
     return days, np.bincount(where, weights=candles.volume).astype(np.float64)

@@ -24,7 +24,9 @@ from kisbt.bt.livestate import dump_order, restore_orders
 from kisbt.bt.mapping import TRAILS
 from kisbt.bt.market import to_kst
 from kisbt.bt.newsslots import NewsSlots
-from kisbt.bt.recorder import PlacedOrder
+from kisbt.bt.orderlog import OrderLog, SentOrders
+from kisbt.bt.packed import Packed
+from kisbt.bt.recorder import PlacedOrder, Recorder
 from kisbt.bt.release import is_bound, legs_beside, sellable
 from kisbt.bt.resume import Resume
 from kisbt.bt.seed import SeededBroker
@@ -88,8 +90,11 @@ class LiveBroker(SeededBroker):
                 ),
                 path="broker.rules",
             )
+        self._log = OrderLog(self._lasting)
+        self.recorder = Recorder(orders=self._log, fills=Packed(), decisions=Packed())
         self._live: dict[int, LiveOrder] = {}
-        self._by_ref: dict[int, LiveOrder] = {}
+        self._by_ref = SentOrders(self._wake)
+        self._led: set[int] = set()
         self._slots = NewsSlots(self.notifs)
         self._triggers = Triggers()
         self._applied = 0
@@ -136,8 +141,8 @@ class LiveBroker(SeededBroker):
         for found in restore_orders(kept, going, feeds):
             item, order = found.item, found.item.order
             placed = item.placed
-            placed.number = len(self.recorder.orders) + 1
-            self.recorder.orders.append(placed)
+            placed.number = len(self._log) + 1
+            self._log.append(placed)
             order.addcomminfo(self.getcommissioninfo(order.data))
             order.broker = self
             if placed.session is not None:
@@ -198,6 +203,8 @@ class LiveBroker(SeededBroker):
         it may still fill. What comes after it waits for that.
         """
         item = self._live.get(order.ref)
+        if item is None and self._book.get(order) is None:
+            return False  # it has ended
         if item is None or item.place is Place.HERE:
             done = super().cancel(order, bracket)
             self._watch()
@@ -226,6 +233,12 @@ class LiveBroker(SeededBroker):
             assert item.placed.journal_ref is not None
             self._save()  # before: a restart must know what it is for
             self.venue.cancel(item.placed.journal_ref)
+
+    def _ocoize(self, order: Any, oco: Any) -> None:
+        if oco is not None:
+            # Of an order that has ended alone nothing is known any more.
+            self._led.add(self._ocos.setdefault(oco.ref, oco.ref))
+        super()._ocoize(order, oco)
 
     def _ococheck(self, order: Any) -> None:
         # A partial fill leaves the other legs; `_cut_siblings` cuts them.
@@ -483,6 +496,51 @@ class LiveBroker(SeededBroker):
             for strategy in self._strategies():
                 # backtrader adds a copy of each order's every state, for nobody.
                 strategy._orders.clear()
+                _forget_closed_trades(strategy)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Pack the orders that have ended and of which the strategy has heard."""
+        for placed in list(self._log.going.values()):
+            order = placed.order
+            family = (order, *self._pchildren.get(order.ref, ()))
+            if any(part.alive() for part in family):
+                continue
+            item = self._live.get(order.ref) or LiveOrder(placed)
+            if any(item is entry[0] for entry in self._unwritten):
+                continue
+            self._book.remove(order)
+            if self._log.pack(item):
+                self._forget(item)
+
+    def _forget(self, item: LiveOrder) -> None:
+        ref, journal_ref = item.order.ref, item.placed.journal_ref
+        self._live.pop(ref, None)
+        self._pchildren.pop(ref, None)
+        if journal_ref is not None:
+            self._by_ref.let_go(journal_ref)
+        if self._ocos.get(ref) == ref and ref not in self._led:
+            del self._ocos[ref]
+            self._ocol.pop(ref, None)
+
+    def _wake(self, number: int) -> LiveOrder:
+        """Take up an order of which there is news although it has ended."""
+        item = self._log.unpack(number)
+        ref = item.order.ref
+        self._live[ref] = item
+        self._ocos.setdefault(ref, ref)
+        return item
+
+    def _lasting(self) -> dict[str, object]:
+        """Return what orders refer to and is not theirs, by name."""
+        found: dict[str, object] = {"broker": self}
+        for number, feed in enumerate(self.cerebro.datas):
+            found[f"feed-{number}"] = feed
+            if (costs := self._costs.get(feed)) is not None:
+                found[f"costs-{number}"] = costs
+        for number, strategy in enumerate(self._strategies()):
+            found[f"strategy-{number}"] = strategy
+        return found
 
     def _tell_resumed(self) -> None:
         """Let the strategy hear once of each order it has from an earlier run."""
@@ -708,3 +766,10 @@ class LiveBroker(SeededBroker):
     def get_notification(self) -> Any:
         """Return the next notification; None when there is none."""
         return self._slots.take()
+
+
+def _forget_closed_trades(strategy: Any) -> None:
+    """Keep of each row of trades the last one, which may go on."""
+    for rows in strategy._trades.values():
+        for trades in rows.values():
+            del trades[:-1]

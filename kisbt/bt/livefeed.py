@@ -1,11 +1,15 @@
 """LiveFeed: stored history, then the candles of the day as they are published."""
 
+import math
+from array import array
+from bisect import bisect_right
+from datetime import date
 from typing import Any
 
 import numpy as np
 from backtrader import date2num
 
-from kisbt.bt.feed import CandleFeed, datetime_numbers
+from kisbt.bt.feed import CandleFeed, datetime_numbers, session_volumes, whole_seconds
 from kisbt.bt.store import FeedState, LiveStore
 from kisbt.candles.columns import VALUES, CandleColumns
 from kisbt.model.candle import Candle
@@ -22,7 +26,8 @@ class LiveFeed(CandleFeed):
     """A feed whose candles grow.
 
     ``LiveFeed(dataname=history, name="005930", store=store, instrument=...)``.
-    History is delivered at once, bar by bar; then what the store publishes.
+    History is delivered at once, bar by bar; then what the store publishes. Of a
+    published candle only the bar in the lines is kept.
 
     Params:
         store: `LiveStore`.
@@ -34,9 +39,15 @@ class LiveFeed(CandleFeed):
         """Take the history; see the class for the parameters."""
         super().__init__(**kwargs)
         self.alive = True
-        self._grown: list[Candle] = []
+        self._grown = 0
+        self._newest: Candle | None = None
         self._columns: CandleColumns = self.p.dataname
-        self._bases: list[float] = []
+        # Base prices, and the grown bars from which on they hold.
+        self._base_bars, self._base_prices = array("q"), array("d")
+        # Volumes of the sessions that have grown, or of which a part has.
+        self._days: list[date] = []
+        self._volumes = array("d")
+        self._stored_volumes: tuple[Any, Any] | None = None
         self.dropped = 0
 
     # What is known of the candles.
@@ -45,20 +56,44 @@ class LiveFeed(CandleFeed):
     def candles(self) -> CandleColumns:
         """All candles delivered or about to be; bar number k is candle k - 1."""
         history: CandleColumns = self.p.dataname
-        if len(self._columns) != len(history) + len(self._grown):
-            self._columns = _joined(history, self._grown)
-            self._daily_volume = None
+        if len(self._columns) != len(history) + self._grown:
+            self._columns = self._joined(history)
         return self._columns
+
+    def _joined(self, history: CandleColumns) -> CandleColumns:
+        """Return the history and, out of the lines, what has grown since."""
+        bars = slice(len(history), len(history) + self._grown)
+        numbers = np.array(self.lines.datetime.array[bars], np.float64)
+        values = (
+            np.array(getattr(self.lines, name).array[bars], np.float64)
+            for name in VALUES
+        )
+        grown = CandleColumns(whole_seconds(numbers), *values)
+        return CandleColumns(
+            *(
+                np.concatenate([getattr(history, name), getattr(grown, name)])
+                for name in ("end", *VALUES)
+            )
+        )
 
     def reference_close(self, bar: int) -> float:
         history = len(self.p.dataname)
         if bar < history:
             return super().reference_close(bar)
-        return self._bases[bar - history]
+        return self._base_prices[bisect_right(self._base_bars, bar - history) - 1]
 
     def average_volume(self, bar: int, sessions: int) -> float | None:
-        _grown = self.candles  # refreshes what is computed from them
-        return super().average_volume(bar, sessions)
+        if self._stored_volumes is None:
+            self._stored_volumes = session_volumes(self.p.dataname)
+        days, volumes = self._stored_volumes
+        stored = len(days)
+        if self._days and stored and days[-1].item() == self._days[0]:
+            stored -= 1  # the session has gone on since
+        days = np.r_[days[:stored], np.array(self._days, "datetime64[D]")]
+        volumes = np.r_[volumes[:stored], np.array(self._volumes)]
+        day = date.fromordinal(int(self.lines.datetime.array[bar]))
+        at = int(np.searchsorted(days, np.datetime64(day)))
+        return float(volumes[at - sessions : at].mean()) if at >= sessions else None
 
     # backtrader's side.
 
@@ -132,9 +167,9 @@ class LiveFeed(CandleFeed):
         As the broker told it, else the close of the session before.
         """
         history: CandleColumns = self.p.dataname
-        if self._grown:
-            before, close = self._grown[-1].end.date(), self._grown[-1].close
-            base = self._bases[-1]
+        if self._newest is not None:
+            before, close = self._newest.end.date(), self._newest.close
+            base = self._base_prices[-1]
         elif len(history):
             before = history.end[-1].astype("datetime64[D]").item()
             close = float(history.close[-1])
@@ -143,20 +178,30 @@ class LiveFeed(CandleFeed):
             before, close, base = None, np.nan, np.nan
         day = candle.end.date()
         known = base if before == day else close
-        self._bases.append(self.store.bases.get((self._name, day), known))
-        self._grown.append(candle)
+        price = float(self.store.bases.get((self._name, day), known))
+        if not self._grown or not _same(price, self._base_prices[-1]):
+            self._base_bars.append(self._grown)
+            self._base_prices.append(price)
+        self._add_volume(day, candle.volume)
+        self._grown += 1
+        self._newest = candle
+
+    def _add_volume(self, day: date, volume: float) -> None:
+        if not self._days or self._days[-1] != day:
+            self._days.append(day)
+            self._volumes.append(self._volume_before(day))
+        self._volumes[-1] += volume
+
+    def _volume_before(self, day: date) -> float:
+        """Return what the history has of a session, shares."""
+        history: CandleColumns = self.p.dataname
+        if self._grown or not len(history):
+            return 0.0
+        if history.end[-1].astype("datetime64[D]").item() != day:
+            return 0.0
+        return float(session_volumes(history)[1][-1])
 
 
-def _joined(history: CandleColumns, grown: list[Candle]) -> CandleColumns:
-    ends = np.array(
-        [candle.end.replace(tzinfo=None) for candle in grown], dtype="datetime64[s]"
-    )
-    return CandleColumns(
-        np.concatenate([history.end, ends]),
-        *(
-            np.concatenate(
-                [getattr(history, name), [getattr(item, name) for item in grown]]
-            )
-            for name in VALUES
-        ),
-    )
+def _same(price: float, other: float) -> bool:
+    """Return whether prices are equal; an unknown one is NaN."""
+    return price == other or (math.isnan(price) and math.isnan(other))

@@ -9,7 +9,7 @@ from typing import Any
 class _Slot:
     """A place kept in the row of notifications for news still to come."""
 
-    gone: bool = False
+    ref: int
 
 
 class NewsSlots:
@@ -29,13 +29,13 @@ class NewsSlots:
 
     def keep(self, order: Any) -> None:
         """Keep a place at the end for the next news of an order."""
-        slot = self._kept[order.ref] = _Slot()
+        slot = self._kept[order.ref] = _Slot(order.ref)
         self._row.append(slot)
 
     def fill(self, order: Any) -> bool:
         """Put an order as it is now in its place; False if none is kept any more."""
         slot = self._kept.pop(order.ref, None)
-        if slot is None or slot.gone:
+        if slot is None:
             return False
         at = next(n for n, item in enumerate(self._row) if item is slot)
         self._row[at] = order.clone()
@@ -47,5 +47,6 @@ class NewsSlots:
             found = self._row.popleft()
             if not isinstance(found, _Slot):
                 return found
-            found.gone = True
+            if self._kept.get(found.ref) is found:
+                del self._kept[found.ref]
         return None

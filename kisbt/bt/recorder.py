@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
+from kisbt.bt.packed import Rows
 from kisbt.model.order import OrderType, Side
 
 
@@ -94,10 +95,10 @@ class Recorder:
         opening: shares held before the run, as if bought at its begin.
     """
 
-    orders: list[PlacedOrder] = field(default_factory=list)
-    fills: list[Execution] = field(default_factory=list)
+    orders: Rows[PlacedOrder] = field(default_factory=list)
+    fills: Rows[Execution] = field(default_factory=list)
     opening: list[Execution] = field(default_factory=list)
-    decisions: list[Decision] = field(default_factory=list)
+    decisions: Rows[Decision] = field(default_factory=list)
     times: "array[float]" = field(default_factory=lambda: array("d"))
     cash: "array[float]" = field(default_factory=lambda: array("d"))
     values: "array[float]" = field(default_factory=lambda: array("d"))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kisbt.bt.engine.late import settled
-from kisbt.bt.feed import CandleFeed, number_to_datetime
+from kisbt.bt.feed import CandleFeed, number_to_datetime, whole_seconds
 from kisbt.bt.mapping import order_state
 from kisbt.bt.recorder import Execution, PlacedOrder, Recorder
 from kisbt.candles.columns import CandleColumns
@@ -105,10 +105,8 @@ def decision_rows(recorder: Recorder, times: Times) -> tuple[DecisionRow, ...]:
 def equity_curve(recorder: Recorder) -> EquityCurve:
     """Return cash and positions at each bar from the first tradable one on."""
     numbers = np.array(recorder.times, dtype=np.float64)
-    # Half a second before the cut: a date number is good to about 10 us.
-    seconds = np.floor((numbers - 719_163.0) * 86_400.0 + 0.5).astype(np.int64)
     return EquityCurve(
-        time=seconds.astype("datetime64[s]"),
+        time=whole_seconds(numbers),
         cash=np.array(recorder.cash, dtype=np.float64),
         positions_value=np.array(recorder.values, dtype=np.float64),
     )

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
+from kisbt.candles.growing import GrowingCandles
 from kisbt.krx.calendar import KST, KrxCalendar
 from kisbt.model.candle import MINUTE, Candle, Interval
 from kisbt.model.quote import MarketClass, MultiPrice, Tick
@@ -98,10 +99,12 @@ class _Symbol:
         missing: shares that the totals show and no trade has brought, by the END
             of the candle in which that was seen.
         high, low: of the day, as polls told them; 0 before the first.
+        begun: how many of the published candles are of earlier sessions.
     """
 
     forming: dict[datetime, _Forming] = field(default_factory=dict)
-    published: dict[datetime, Candle] = field(default_factory=dict)
+    published: GrowingCandles = field(default_factory=GrowingCandles)
+    begun: int = 0
     day: date = date.min
     total: int = 0
     missing: dict[datetime, int] = field(default_factory=dict)
@@ -119,6 +122,7 @@ class CandleBuilder:
         late: trades that came after their candle had been published.
         ignored: trades outside the regular session.
         bases: base prices by symbol and session, as the broker told them, won.
+        candles: every candle published, by symbol.
     """
 
     def __init__(
@@ -150,6 +154,9 @@ class CandleBuilder:
         self._grace = timedelta(seconds=grace_s)
         self._after = after_market
         self._symbols = {symbol: _Symbol() for symbol in symbols}
+        self.candles: Mapping[str, GrowingCandles] = {
+            symbol: known.published for symbol, known in self._symbols.items()
+        }
         self._ends: set[datetime] = set()
         self._closed: datetime | None = None
         self.revisions: list[Revision] = []
@@ -338,7 +345,7 @@ class CandleBuilder:
             same = forming is not None and forming.candle() == chart
             self._settle(known, chart)
             return same
-        published = known.published.get(chart.end)
+        published = self.find(symbol, chart.end)
         if published == chart:
             return True
         revision = Revision(symbol=symbol, published=published, chart=chart)
@@ -415,7 +422,8 @@ class CandleBuilder:
             lost = known.missing.pop(end, 0)
             if forming is None or not forming.volume > 0:
                 continue
-            candles[symbol] = known.published[end] = forming.candle()
+            candles[symbol] = forming.candle()
+            known.published.append(candles[symbol])
             if forming.uncertain or (lost and not forming.settled):
                 uncertain.add(symbol)
         self._ends.discard(end)
@@ -424,12 +432,27 @@ class CandleBuilder:
 
     def begin_session(self, day: date) -> None:
         """Forget the candles of earlier sessions, which nothing corrects any more."""
+        midnight = datetime(day.year, day.month, day.day, tzinfo=KST)
         for known in self._symbols.values():
-            for candles in (known.published, known.forming):
-                for end in [end for end in candles if end.date() < day]:
-                    del candles[end]
+            known.begun = known.published.first_from(midnight)
+            for end in [end for end in known.forming if end.date() < day]:
+                del known.forming[end]
         self._ends = {end for end in self._ends if end.date() >= day}
 
     def published(self, symbol: str) -> tuple[Candle, ...]:
         """Return the candles of a symbol published since the session began."""
-        return tuple(self._symbols[symbol].published.values())
+        known = self._symbols[symbol]
+        numbers = range(known.begun, len(known.published))
+        return tuple(known.published[number] for number in numbers)
+
+    def has_published(self, symbol: str) -> bool:
+        """Return whether a candle was published since the session began."""
+        known = self._symbols[symbol]
+        return known.begun < len(known.published)
+
+    def find(self, symbol: str, end: datetime) -> Candle | None:
+        """Return the published candle that ends at `end`, of this session."""
+        known = self._symbols[symbol]
+        if known.published.first_from(end) < known.begun:
+            return None
+        return known.published.find(end)

@@ -14,7 +14,7 @@ from kisbt.clock import Clock
 from kisbt.krx.calendar import KrxCalendar
 from kisbt.krx.limits import PriceBand
 from kisbt.model.instrument import Instrument
-from kisbt.model.order import BrokerOrder, Notice, OrderTotals, Venue
+from kisbt.model.order import Notice, OrderTotals, Venue
 from kisbt.model.ports import Notifier, OrderGateway
 from kisbt.orders.guard import GuardLimits, LiveGuard, MarketNow, SentOrder
 from kisbt.orders.halt import HaltLatch
@@ -22,7 +22,6 @@ from kisbt.orders.journal import Journal
 from kisbt.orders.ladders import LadderLimits, Ladders
 from kisbt.orders.ledger import FillSource, Tariff
 from kisbt.orders.polling import REAL_RATES, Poll, PollRates
-from kisbt.orders.rows import TicketRecord
 from kisbt.orders.sender import OrderSender
 
 
@@ -140,7 +139,7 @@ class DeskState:
         session: under way, None before the first.
         venues: where the broker says an order lies, by ref; cancelling must name it.
         settled: numbers of which everything is booked and nothing is left, by
-            ticket: as the journal and the broker's row said it then.
+            ticket: a hash of what the journal and the broker's row said then.
         calls: network calls made.
     """
 
@@ -168,7 +167,7 @@ class DeskState:
     heard: dict[str, Notice] = field(default_factory=dict)
     session: date | None = None
     venues: dict[int, Venue] = field(default_factory=dict)
-    settled: dict[int, tuple[TicketRecord, BrokerOrder]] = field(default_factory=dict)
+    settled: dict[int, int] = field(default_factory=dict)
     close_polls: int = 0
     close_seen: tuple[object, ...] = ()
     calls: int = 0

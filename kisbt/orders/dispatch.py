@@ -328,6 +328,7 @@ def settle_answer(desk: Desk, order: OrderRecord, sent: Sent) -> None:
             branch=sent.ticket.branch,
             number=sent.ticket.number,
         )
+        state.released.pop(ref, None)
         state.orders.want(now_s + desk.settings.rates.confirm_s)
         return
     if sent.answer is Answer.NOT_SENT and order.attempts < desk.settings.attempts:

@@ -156,7 +156,17 @@ def _take_row(desk: Desk, ticket: TicketRecord, row: BrokerOrder) -> None:
         account(desk, after)
     after = desk.journal.ticket(ticket.ticket)
     if row.remaining_quantity == 0 and after.applied == row.filled_quantity:
-        desk.state.settled[ticket.ticket] = (after, row)
+        _let_go(desk, after, row)
+
+
+def _let_go(desk: Desk, ticket: TicketRecord, row: BrokerOrder) -> None:
+    """Forget what concerns a number of which everything is booked; a day has many."""
+    state = desk.state
+    state.settled[ticket.ticket] = hash((ticket, row))
+    # A query that broke later on has nothing to look for here.
+    state.heard.pop(order_key(row.number), None)
+    if not desk.journal.order(ticket.ref).is_open:
+        state.venues.pop(ticket.ref, None)
 
 
 def _is_settled(desk: Desk, ticket: TicketRecord, row: BrokerOrder) -> bool:
@@ -164,7 +174,7 @@ def _is_settled(desk: Desk, ticket: TicketRecord, row: BrokerOrder) -> bool:
 
     A day has hundreds of them, and each query shows all again.
     """
-    same = desk.state.settled.get(ticket.ticket) == (ticket, row)
+    same = desk.state.settled.get(ticket.ticket) == hash((ticket, row))
     return same and ticket.ticket not in desk.state.unconfirmed_s
 
 

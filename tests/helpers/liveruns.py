@@ -113,11 +113,11 @@ def told(kind: type[Any], events: list[Event]) -> type[Any]:
 
         def notify_order(self, order: Any) -> None:
             done = order.executed
-            number = self.broker.recorder.orders
+            made = reversed(self.broker.recorder.orders)  # mostly one of the last
             events.append(
                 (
                     "order",
-                    [p.number for p in number if p.order.ref == order.ref],
+                    next((p.number for p in made if p.order.ref == order.ref), None),
                     order.data._name,
                     order.getstatusname(),
                     done.size,

@@ -305,12 +305,18 @@ def test_a_new_session_forgets_the_one_before() -> None:
     made.add(tick("09:00:10", 1000, 10, 10))
     made.add(tick("15:29:10", 1000, 10, 20))
     made.close_due(at("15:00:00"))
+    assert made.find("990001", at("09:01:00")) is not None
     made.begin_session(date(2025, 12, 30))
     assert not made.published("990001")
+    assert not made.has_published("990001")
+    assert made.find("990001", at("09:01:00")) is None
+    assert len(made.candles["990001"]) == 1
     assert made.next_close() is None
     made.add(tick("09:00:05", 1000, 10, 10, day=date(2025, 12, 30)))
     batch = only(made.close_due(at("09:02:00", date(2025, 12, 30))))
     assert not batch.uncertain
+    assert made.published("990001") == (batch.candles["990001"],)
+    assert made.find("990001", batch.end) == batch.candles["990001"]
 
 
 # Polls.
