@@ -83,10 +83,19 @@ def _taking_phases(
     ]
 
 
+def unsent(desk: Desk, status: Status) -> list[OrderRecord]:
+    """Return the orders that are HELD or that are INTENT, read with one query."""
+    return [
+        order
+        for order in desk.journal.orders(statuses=UNSENT)
+        if order.status is status
+    ]
+
+
 def release_held(desk: Desk) -> None:
     """Make held orders whose phase has come intents; end those that missed it."""
     now = desk.clock.now()
-    for order in desk.journal.orders(statuses=frozenset({Status.HELD})):
+    for order in unsent(desk, Status.HELD):
         due = due_time(desk, order)
         if due is not None and due > now:
             continue
@@ -135,7 +144,7 @@ def due_intents(desk: Desk) -> list[OrderRecord]:
     now_s = desk.clock.monotonic()
     return [
         order
-        for order in desk.journal.orders(statuses=frozenset({Status.INTENT}))
+        for order in unsent(desk, Status.INTENT)
         if desk.state.retry_s.get(order.ref, now_s) <= now_s
     ]
 
@@ -149,15 +158,8 @@ def send(desk: Desk, order: OrderRecord) -> None:
     except RiskRefused as error:
         _not_permitted(desk, order, error)
         return
-    with desk.journal.together():
-        current = desk.journal.order(order.ref)
-        if current.status is not Status.INTENT:
-            return  # cancelled meanwhile, perhaps by another process
-        if current.cancel_wanted:
-            # Asked for while it was away on its first try, which did not arrive.
-            desk.journal.record(order.ref, Status.CANCELLED, confirmed_by="local")
-            return
-        desk.journal.record(order.ref, Status.SENDING)
+    if not desk.journal.begin_sending(order.ref):
+        return
     sent = _sent_in_time(desk, permit)
     _remember(desk, order.ref, proposal.order)
     settle_answer(desk, desk.journal.order(order.ref), sent)
@@ -234,7 +236,7 @@ def facts_for(desk: Desk, order: OrderRecord) -> LiveFacts:
         offset_s=desk.sources.offset_s(),
         market=market(order.symbol) if market is not None and buys else None,
         priced=market is not None,
-        sellable=sellable(desk, order),
+        sellable=0 if buys else sellable(desk, order),
         sent=tuple(state.sent),
         canary_done=_canary_done(desk),
         order_cap=desk.sources.order_cap(),

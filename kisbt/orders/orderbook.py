@@ -126,6 +126,29 @@ class OrderBook(OwnedBook):
                 self._cry(ref, status, branch=branch, number=number, note=note)
             raise
 
+    def begin_sending(self, ref: int) -> bool:
+        """Note that an order is about to leave (W2); return whether it may.
+
+        It may not if another process has ended it meanwhile. One whose cancellation
+        was asked for while it was away on a first try, which did not arrive, ends
+        here.
+
+        Raises:
+            StorageError: not written: it must not leave.
+        """
+        with self.together():
+            order = self.order(ref)
+            if order.status is not Status.INTENT:
+                return False
+            if order.cancel_wanted:
+                self._record(ref, Status.CANCELLED, {"confirmed_by": "local"})
+                return False
+            move = check_move(order.status, Status.SENDING)
+            self._write(ref, self._moved(order, Status.SENDING, move, None))
+            self._event(Status.SENDING, ref)
+            self._note_mark(order.status, Status.SENDING, move)
+        return True
+
     def _record(
         self,
         ref: int,
@@ -414,14 +437,20 @@ class OrderBook(OwnedBook):
         self, ref: int | None = None, *, statuses: frozenset[Status] | None = None
     ) -> tuple[ChangeRecord, ...]:
         """Return amendments and cancellations, of one order or all, oldest first."""
-        where = "" if ref is None else " WHERE ref = ?"
-        values = () if ref is None else (ref,)
+        terms: list[str] = []
+        values: list[Any] = []
+        if ref is not None:
+            terms.append("ref = ?")
+            values.append(ref)
+        if statuses is not None:  # of a journal's many a few
+            terms.append(f"status IN ({', '.join('?' * len(statuses))})")
+            values += sorted(statuses)
+        where = " WHERE " + " AND ".join(terms) if terms else ""
         sql = f"SELECT * FROM changes{where} ORDER BY change"  # noqa: S608
-        found = self._keep(
+        return self._keep(
             (sql, *values),
             lambda: tuple(decode.change(row) for row in self._all(sql, *values)),
         )
-        return tuple(c for c in found if statuses is None or c.status in statuses)
 
     def bind(
         self,

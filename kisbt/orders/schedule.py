@@ -26,7 +26,7 @@ def _held_due_s(desk: Desk, now_s: float) -> float:
         return inf
     now = desk.clock.now()
     found = inf
-    for order in desk.journal.orders(statuses=frozenset({Status.HELD})):
+    for order in dispatch.unsent(desk, Status.HELD):
         due = dispatch.due_time(desk, order)
         wait_s = 0.0 if due is None else (due - now).total_seconds()
         found = min(found, now_s + wait_s)
@@ -39,7 +39,7 @@ def _intent_due_s(desk: Desk, now_s: float) -> float:
     return min(
         (
             desk.state.retry_s.get(order.ref, now_s)
-            for order in desk.journal.orders(statuses=frozenset({Status.INTENT}))
+            for order in dispatch.unsent(desk, Status.INTENT)
         ),
         default=inf,
     )

@@ -70,11 +70,10 @@ BUSY = 0.3  # load of others, above which budgets are not held against it
 # A candle: its bar in backtrader's seven arrays, and one row of six more columns, with
 # the room in which arrays grow.
 CANDLE_BYTES = 120
-# An order that has ended: 0.3 kB of it, its fill, its decision and the events the
-# strategy heard of it, packed, and its places by number; 2.6 kB until the next session
-# of what the desk keeps of the day: the broker's row and the ticket by which it knows
-# that nothing is new, and the notice.
-ORDER_BYTES = 2_900
+# An order that has ended: it, its fill, its decision and the events the strategy heard
+# of it, packed, 0.4 kB; its places by number; what the desk keeps of the day; and what
+# the ways there add and lose again.
+ORDER_BYTES = 700
 SERVER = """
 import json, sys, threading, time
 from datetime import datetime
