@@ -500,7 +500,7 @@ class LiveBroker(SeededBroker):
         self._let_go()
 
     def _let_go(self) -> None:
-        """Pack the orders that have ended and of which the strategy has heard."""
+        """Pack the orders that have ended, with all of their brackets."""
         for placed in list(self._log.going.values()):
             order = placed.order
             family = (order, *self._pchildren.get(order.ref, ()))
@@ -514,17 +514,19 @@ class LiveBroker(SeededBroker):
                 self._forget(item)
 
     def _forget(self, item: LiveOrder) -> None:
-        ref, journal_ref = item.order.ref, item.placed.journal_ref
+        ref = item.order.ref
         self._live.pop(ref, None)
         self._pchildren.pop(ref, None)
-        if journal_ref is not None:
-            self._by_ref.let_go(journal_ref)
+        self._by_ref.let_go(item)
         if self._ocos.get(ref) == ref and ref not in self._led:
             del self._ocos[ref]
             self._ocol.pop(ref, None)
 
     def _wake(self, number: int) -> LiveOrder:
         """Take up an order of which there is news although it has ended."""
+        awake = self._log.awake(number)
+        if awake is not None:  # by another of its journal's numbers
+            return self._live[awake.order.ref]
         item = self._log.unpack(number)
         ref = item.order.ref
         self._live[ref] = item

@@ -47,14 +47,3 @@ class LiveOrder:
     def order(self) -> Any:
         """The order of backtrader."""
         return self.placed.order
-
-
-@dataclass(slots=True, eq=False)
-class Slot:
-    """A place kept in the row of notifications for news still to come.
-
-    With it the strategy hears of several orders in the order of a backtest.
-    """
-
-    ref: int
-    gone: bool = False

@@ -76,7 +76,9 @@ class OrderLog(Sequence[PlacedOrder]):
         return item
 
     def _read(self, number: int) -> LiveOrder:
-        item = self._packed[self._places[number - 1]]
+        place = self._places[number - 1]
+        assert place != _GOING, "what is not packed is not read"
+        item = self._packed[place]
         held = self._held.get(number)
         if held is not None:
             item.placed.order = held
@@ -101,9 +103,12 @@ class OrderLog(Sequence[PlacedOrder]):
             return [self[number] for number in range(*at.indices(len(self)))]
         return self._find(range(1, len(self) + 1)[at])
 
+    def awake(self, number: int) -> PlacedOrder | None:
+        """Return an order that is not packed."""
+        return self.going.get(number) or self._strange.get(number)
+
     def _find(self, number: int) -> PlacedOrder:
-        kept = self.going.get(number) or self._strange.get(number)
-        return kept or self._read(number).placed
+        return self.awake(number) or self._read(number).placed
 
 
 class SentOrders:
@@ -138,9 +143,10 @@ class SentOrders:
                 item = self._going[ref] = self._wake(self._numbers[at])
         return item
 
-    def let_go(self, ref: int) -> None:
-        """Note that an order was packed."""
-        self._going.pop(ref, None)
+    def let_go(self, item: LiveOrder) -> None:
+        """Note that an order was packed; sent again, it has several numbers."""
+        for ref in [ref for ref, other in self._going.items() if other is item]:
+            del self._going[ref]
 
 
 def _is_plain(order: Any, fixed: Mapping[str, object]) -> bool:

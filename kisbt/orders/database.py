@@ -160,7 +160,8 @@ class Database:
         Args:
             settled: return only when the disk has it. If not, a loss of power, though
                 no death of the process, may undo it, as long as nothing that came
-                later has been settled: that settles all before it, too.
+                later has been settled: that settles all before it, too. What
+                stands inside another transaction is settled with that.
 
         Raises:
             StorageError: nothing of it was written.

@@ -123,7 +123,9 @@ class OrderDesk:
     # OrderVenue: for the strategy's broker; no network.
 
     def submit(self, plan: OrderPlan) -> int:
-        """Write an order down durably; it is sent as soon as its time has come.
+        """Write an order down; it is sent as soon as its time has come.
+
+        It is on the disk before its first byte leaves (`OrderBook.begin_sending`).
 
         Returns:
             The journal's number of it.

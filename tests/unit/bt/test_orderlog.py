@@ -92,6 +92,46 @@ def test_an_order_fills_after_its_end(held: bool) -> None:
 
 
 @pytest.mark.usefixtures("one_a_pack")
+def test_the_first_number_of_an_order_sent_twice_fills_after_its_end(
+    one_a_pack: None,
+) -> None:
+    def bracket(strategy: Any) -> None:
+        strategy.buy_bracket(
+            size=2,
+            exectype=bt.Order.Market,
+            limitprice=1_100,
+            limitexec=LIMIT,
+            stopprice=950,
+            stopexec=bt.Order.Stop,
+        )
+
+    bed = Bed()
+    bed.run(
+        {1: bracket},
+        bar(1_000),
+        lambda b: b.fill(1, 2, 1_000.0),
+        bar(1_001),
+        # The stop is touched: the limit is taken back, and the stop refused.
+        do(lambda b: b.accept(2), lambda b: b.trade(940)),
+        lambda b: b.end(2, "cancelled"),
+        lambda b: b.end(3, "refused", reason="no", rule="broker"),
+        bar(1_002),
+        # The limit goes once more, and fills; then its first number does.
+        lambda b: b.fill(4, 2, 1_100.0),
+        bar(1_003),
+        bar(1_004),
+        lambda b: b.fill(2, 1, 1_100.0),
+        bar(1_005),
+        # News of both numbers at once is news of one order.
+        do(lambda b: b.fill(2, 1, 1_101.0), lambda b: b.fill(4, 1, 1_102.0)),
+        bar(1_006),
+    )
+    fills = [(f.order_number, f.quantity) for f in bed.broker.recorder.fills]
+    (limit,) = {number for number, _quantity in fills} - {1}
+    assert fills == [(1, 2), (limit, 2), (limit, 1), (limit, 1), (limit, 1)]
+    assert bed.size() == 2 - 5
+
+
 def test_an_order_the_strategy_holds_stays_the_same_object() -> None:
     bed = Bed().run(
         {1: _made(held=True, size=3, price=999, exectype=LIMIT)},
