@@ -439,12 +439,6 @@ class CandleBuilder:
                 del known.forming[end]
         self._ends = {end for end in self._ends if end.date() >= day}
 
-    def published(self, symbol: str) -> tuple[Candle, ...]:
-        """Return the candles of a symbol published since the session began."""
-        known = self._symbols[symbol]
-        numbers = range(known.begun, len(known.published))
-        return tuple(known.published[number] for number in numbers)
-
     def has_published(self, symbol: str) -> bool:
         """Return whether a candle was published since the session began."""
         known = self._symbols[symbol]
