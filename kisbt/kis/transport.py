@@ -109,7 +109,9 @@ class HttpTransport(Protocol):
 
 
 class RequestsTransport:
-    """Requests to one server, over `requests`; safe for threads.
+    """Requests to one server; safe for threads.
+
+    Queries go over `requests`, an order over a connection of its own (`OneShot`).
 
     Redirects are not followed (`requests` would hand the app secret to the new
     host), `.netrc` and proxy variables are ignored, certificates are verified,
