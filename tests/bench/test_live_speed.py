@@ -57,9 +57,7 @@ ORDER_MEDIAN_S = 0.0025
 ORDER_P99_S = 0.015
 CPU = 0.5  # of one core
 SOAK_TICKS_A_SECOND = 2_000
-# Symbols in which each bar orders: of 180 orders an hour, more than most accounts
-# make, candles and orders leave a part of what may leak for leaks.
-SOAK_ORDERS = 3
+SOAK_ORDERS = 8  # symbols in which each bar orders
 SOAK_LEAK_MB_H = 1.0
 SOAK_JUDGED_S = 1_800.0  # the slope of a few minutes says nothing
 MOST_WAITING = 20_000  # trades; the stream itself keeps 100,000
