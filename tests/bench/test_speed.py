@@ -1,6 +1,6 @@
 """The speed budgets: kisbt against plain backtrader, in one run.
 
-``KISBT_BENCH_RUNS`` (5) is the number of turns of a small case,
+``KISBT_BENCH_RUNS`` (15) is the number of turns of a small case,
 ``KISBT_BENCH_BIG_RUNS`` (5) that of the cases of 200 symbols or a million bars,
 of which one turn of plain backtrader takes minutes; 0 leaves them out.
 """
@@ -34,7 +34,7 @@ from tests.bench.cases import (
 pytest.importorskip("resource", reason="needs Unix")
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(0)]
 
-RUNS = int(os.environ.get("KISBT_BENCH_RUNS", "5"))
+RUNS = int(os.environ.get("KISBT_BENCH_RUNS", "15"))
 BIG_RUNS = int(os.environ.get("KISBT_BENCH_BIG_RUNS", "5"))
 # Peak memory of a whole run, growth over the start of the process.
 BYTES_PER_BAR = 1024

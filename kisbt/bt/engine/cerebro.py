@@ -26,6 +26,11 @@ class FastCerebro(bt.Cerebro):
     engine = "plain"
     fallback: str | None = None
 
+    @rare_collections()
+    def runstrategies(self, *args: Any, **kwargs: Any) -> Any:
+        """Make the strategies and run them; their indicators are no garbage."""
+        return super().runstrategies(*args, **kwargs)
+
     def _runonce(self, runstrats: list[Any]) -> None:
         self.engine, self.fallback = "fast", None
         try:
@@ -45,7 +50,7 @@ class FastCerebro(bt.Cerebro):
             return
         loop = Loop(self, runstrats, plan)
         try:
-            with rare_collections(), lean_broker(self._broker, self.datas):
+            with lean_broker(self._broker, self.datas):
                 loop.run()
         finally:
             loop.restore()
