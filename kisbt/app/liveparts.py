@@ -17,7 +17,7 @@ from kisbt.app.hearing import Hearing, Prices
 from kisbt.app.history import LivePlan
 from kisbt.app.livedesk import desk_settings, desk_sources, halt_latch
 from kisbt.app.liveresult import Start
-from kisbt.app.loops import Stepper, TradingThread
+from kisbt.app.loops import LOOK_S, Stepper, TradingThread
 from kisbt.app.pulse import beating
 from kisbt.app.session import LiveSession
 from kisbt.app.sessionplan import Hooks, SessionPlan
@@ -33,6 +33,7 @@ from kisbt.clock import Clock
 from kisbt.config.schema import Config
 from kisbt.kis.stream import MOST_TRADES
 from kisbt.model.candle import Candle
+from kisbt.model.quote import Tick
 from kisbt.notify import Messenger, Pinger
 from kisbt.orders.desk import OrderDesk
 from kisbt.orders.halt import Heartbeat, Pulse
@@ -151,6 +152,7 @@ class Assembly:
             ),
             notifier=messenger,
             on_work=asked,
+            ahead=not venue.step,
         )
         heart = Heartbeat(venue.state, clock=wall)
         heart.beat(Pulse.STARTING)  # the watchdog of an earlier run goes
@@ -207,7 +209,7 @@ class Assembly:
         else:
             parts.thread = TradingThread(session, venue, failed)
             holder["thread"] = parts.thread
-            store.stand_back = parts.thread.stand_back
+            store.give_way = parts.thread.stand_back
             venue.client.on_call = venue.data.on_call = parts.thread.sign
         return parts
 
@@ -292,6 +294,10 @@ class Assembly:
             store.publish(candles, live=live)
             stir()
 
+        def offer(ticks: list[Tick]) -> None:
+            if store.offer_ticks(ticks) and "thread" in holder:
+                store.wait_looked(LOOK_S)
+
         def broken(is_broken: bool) -> None:
             store.announce(FeedState.BROKEN if is_broken else FeedState.LIVE)
             stir()
@@ -302,7 +308,7 @@ class Assembly:
 
         return Hooks(
             publish=publish,
-            ticks=store.offer_ticks,
+            ticks=offer,
             broken=broken,
             over=over,
             news=store.wake,

@@ -4,6 +4,7 @@ import gc
 import logging
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -12,6 +13,7 @@ from kisbt.app.hearing import Hearing
 from kisbt.app.session import LiveSession
 from kisbt.app.venue import LONGEST_WAIT_S, Venue
 from kisbt.clock import Clock, SystemClock
+from kisbt.orders.sender import ORDER_THREAD
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +26,14 @@ _JOIN_S = 60.0
 # A thread that has work waits so long for one that computes; Python's own 5 ms,
 # three times on the way from a trade to an order, is too long.
 _SWITCH_S = 0.00005
-# Where trades come thousands a second, turns begin so far apart; an order does not
-# wait for it.
-_LULL_S = 0.001
+# Where trades come thousands a second, so many turns begin in so long; an order does
+# not wait for it, nor do a few trades that come one right after the other.
+_TURNS, _TURNS_S = 8, 0.008
 # So long the strategy's thread stands back while an order it has made is sent: two
 # threads that compute get half a processor each.
 _STAND_BACK_S = 0.005
+LOOK_S = 0.003
+"""So long the trading loop stands back while stops look at a trade."""
 # A call of the network may take a good while, and a new token is given only once a
 # minute: a turn as long as this many times the silence that counts as hung is none.
 _PATIENCE = 2.0
@@ -146,6 +150,7 @@ class TradingThread:
         self._hurry = threading.Event()
         self._turned = threading.Event()
         self._turned.set()
+        self._begun: deque[float] = deque(maxlen=_TURNS)
         self._stop = threading.Event()
         self._signed_s = self._wall.monotonic()
         self.problem: BaseException | None = None
@@ -187,7 +192,8 @@ class TradingThread:
 
     def sign(self) -> None:
         """Note that the loop gets on: a call of its own begins; from any thread."""
-        if threading.current_thread() is self._thread:
+        here = threading.current_thread()
+        if here is self._thread or here.name.startswith(ORDER_THREAD):
             self._signed_s = self._wall.monotonic()
 
     def hangs(self, stale_s: float) -> bool:
@@ -203,15 +209,14 @@ class TradingThread:
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                turned_s = self._signed_s = self._wall.monotonic()
+                self._signed_s = self._wall.monotonic()
+                self._begun.append(self._signed_s)
                 wait_s = self._session.turn()
                 if wait_s > 0:
                     if not self._hurry.is_set():
                         self._turned.set()
                     self._wake.wait(min(self._venue.wall_s(wait_s), LONGEST_WAIT_S))
-                    lull_s = turned_s + _LULL_S - self._wall.monotonic()
-                    if lull_s > 0:
-                        self._hurry.wait(lull_s)
+                    self._keep_lull()
                     # Before the turn: what comes from here on wakes it again.
                     self._hurry.clear()
                     self._wake.clear()
@@ -219,3 +224,9 @@ class TradingThread:
             log.exception("the trading loop ended")
             self.problem = error
             self._failed(error)
+
+    def _keep_lull(self) -> None:
+        if len(self._begun) == _TURNS:
+            lull_s = self._begun[0] + _TURNS_S - self._wall.monotonic()
+            if lull_s > 0:
+                self._hurry.wait(lull_s)

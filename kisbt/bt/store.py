@@ -53,7 +53,7 @@ class LiveStore:
         *,
         pump: Callable[[], None] | None = None,
         heartbeat: Callable[[], None] | None = None,
-        stand_back: Callable[[], None] | None = None,
+        give_way: Callable[[], None] | None = None,
         wait_s: float = _WAIT_S,
         bases: Mapping[tuple[str, date], float] | None = None,
     ) -> None:
@@ -63,14 +63,14 @@ class LiveStore:
             pump: makes something happen; called in Cerebro's thread instead of
                 waiting (step mode).
             heartbeat: called once a pass: the strategy does not hang.
-            stand_back: lets what the strategy has ordered be sent; returns soon.
+            give_way: lets what the strategy has ordered be sent; returns soon.
             wait_s: longest wait of a pass without anything to do.
             bases: base prices by symbol and session, won, as the producer hears
                 them.
         """
         self.pump = pump
         self.heartbeat = heartbeat
-        self.stand_back = stand_back or (lambda: None)
+        self.give_way = give_way or (lambda: None)
         self.feeds: list[Any] = []
         self.broker: StoreBroker | None = None
         self._wait_s = wait_s
@@ -91,6 +91,8 @@ class LiveStore:
         self._history_ends = 0.0
         self._silent: set[float] = set()
         self._idle = False
+        self._looked = threading.Event()
+        self._looked.set()
 
     # backtrader's side.
 
@@ -115,6 +117,8 @@ class LiveStore:
             self.heartbeat()
         if self.broker is not None:
             self.broker.after_pass()
+        if not self._ticks:
+            self._looked.set()
         if not self._notifications and not self._is_busy() and not self._is_over():
             if self.pump is not None:
                 self.pump()
@@ -206,22 +210,41 @@ class LiveStore:
         """Let every feed end once its bars are delivered: Cerebro then returns."""
         self.announce(FeedState.OVER)
 
-    def offer_ticks(self, ticks: Iterable[Tick]) -> None:
-        """Show trades to the stops that are watched on this machine."""
+    def offer_ticks(self, ticks: Iterable[Tick]) -> bool:
+        """Show trades to the stops that are watched on this machine.
+
+        Returns:
+            Whether there is such a stop: `wait_looked` waits until it has seen them.
+        """
         watched = self.watched
         woken = False
         for tick in ticks:
             self.last_ticks[tick.symbol] = tick
             if tick.symbol in watched:
+                self._looked.clear()
                 self._ticks.append(tick)
                 woken = True
         if woken:
             self._wake.set()
+        return woken
+
+    def wait_looked(self, seconds: float) -> None:
+        """Wait, but not longer, until stops have seen the trades offered to them.
+
+        Or until one of them has made an order. Two threads that compute get half a
+        processor each; an order waits for one of them only.
+        """
+        self._looked.wait(seconds)
 
     def take_ticks(self) -> list[Tick]:
         """Return the trades of watched symbols since the last call."""
         ticks = self._ticks
         return [ticks.popleft() for _number in range(len(ticks))]
+
+    def stand_back(self) -> None:
+        """Let an order that was just made be sent, in Cerebro's thread."""
+        self._looked.set()
+        self.give_way()
 
     def wake(self) -> None:
         """End Cerebro's wait: the order desk has news."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, time
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -143,8 +144,8 @@ class KisClient:
     It satisfies `OrderGateway`, `MarketData` and `CandleSource`.
 
     Attributes:
-        hold: why no new order may leave at this moment, "" if it may; asked when token
-            and rate have been waited for. Cancelling is not held.
+        hold: why no new order may leave at this moment, "" if it may; asked right
+            before the first byte. Cancelling is not held.
         on_call: called in the calling thread before each request, a repeated one too:
             whoever watches that thread sees that it gets on.
     """
@@ -227,13 +228,19 @@ class KisClient:
     # Orders: once.
 
     def send_order(
-        self, order: NewOrder, *, max_wait_s: float | None = None
+        self,
+        order: NewOrder,
+        *,
+        max_wait_s: float | None = None,
+        leave: Callable[[], None] | None = None,
     ) -> OrderTicket:
         """Send an order once; never again whatever happens.
 
         Args:
             order: whole shares, prices on the grid.
             max_wait_s: longest wait for the rate budget.
+            leave: called with token, rate and connection at hand, right before the
+                first byte leaves; what it raises keeps the order from leaving.
 
         Raises:
             NotSent: it certainly did not leave; safe to send again. Also when `hold`
@@ -255,7 +262,7 @@ class KisClient:
             venue=order.venue,
         )
         return self._once(
-            trading.ORDER, request, Priority.ORDER, max_wait_s, may_be_held=True
+            trading.ORDER, request, Priority.ORDER, max_wait_s, leave or _at_once
         )
 
     def amend_order(
@@ -549,10 +556,12 @@ class KisClient:
         request: Req,
         priority: Priority,
         max_wait_s: float | None,
-        *,
-        may_be_held: bool = False,
+        leave: Callable[[], None] | None = None,
     ) -> Res:
-        """Make a call that may change something: at most one body leaves."""
+        """Make a call that may change something: at most one body leaves.
+
+        One with `leave` may be held.
+        """
         if self._orders is Orders.REFUSED:
             raise ConfigError(
                 _(
@@ -564,12 +573,15 @@ class KisClient:
         with self._order_lock:
             token, hash_key = self._before_order(call, request)
             self._limiter.acquire(priority, max_wait_s=max_wait_s)
-            held = self.hold() if may_be_held else ""
-            if held:  # while a token or the rate was waited for
-                raise NotSent(held)
+            last_look = None if leave is None else partial(self._leave, leave)
             try:
                 reply = self._exchange(
-                    call, request, token, position=None, hash_key=hash_key
+                    call,
+                    request,
+                    token,
+                    position=None,
+                    hash_key=hash_key,
+                    leave=last_look,
                 )
                 return reply.value
             except RateLimited as error:
@@ -578,6 +590,13 @@ class KisClient:
             except AuthError:
                 self._auth.discard(token)  # for the next call; this one is over
                 raise
+
+    def _leave(self, leave: Callable[[], None]) -> None:
+        """Let an order leave, unless it is held by now."""
+        leave()
+        held = self.hold()
+        if held:  # while token, rate, connection or journal were waited for
+            raise NotSent(held)
 
     def _before_order(
         self, call: RestCall[Req, Res], request: Req
@@ -652,6 +671,7 @@ class KisClient:
         *,
         position: Continuation | None,
         hash_key: str = "",
+        leave: Callable[[], None] | None = None,
     ) -> Reply[Res]:
         """Send one request and read its answer."""
         self.on_call()
@@ -673,6 +693,7 @@ class KisClient:
                 query=wire.query,
                 body=wire.body,
                 fresh=wire.body is not None,
+                leave=leave,
                 tr_id=wire.tr_id,
             )
         )
@@ -930,3 +951,7 @@ def _as_multi(price: Price) -> MultiPrice:
         ask=0,
         bid=0,
     )
+
+
+def _at_once() -> None:
+    """Wait for nothing."""

@@ -7,7 +7,7 @@ the way of an order through kisbt.
 """
 
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -24,9 +24,14 @@ from urllib3 import (
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.ssl_ import create_urllib3_context
 
+from kisbt.clock import SystemClock
 from kisbt.kis.servers import Server
 from kisbt.kis.sockets import Exchange, WatchedSocket, WatchedTlsSocket
 from kisbt.text import _
+
+_clock = SystemClock()  # of the machine, as sockets wait
+# No server ends a connection for so short a silence.
+_SILENT_S = 1.0
 
 
 class KeptAdapter(HTTPAdapter):
@@ -86,7 +91,12 @@ class OneShot:
 
     @contextmanager
     def exchange(
-        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        leave: Callable[[], None] | None = None,
     ) -> Iterator[BaseHTTPResponse]:
         """Send a request over a new connection; yield what is to be read.
 
@@ -95,6 +105,7 @@ class OneShot:
             target: path and query, beginning with a slash.
             headers: of the request; `Connection: close` is added.
             body: None for none.
+            leave: called before the first byte, connected already; may raise.
 
         Raises:
             HTTPError, OSError, http.client.HTTPException, ValueError: it failed; the
@@ -103,6 +114,11 @@ class OneShot:
         connection = self._connection()
         try:
             connection.connect()
+            if leave is not None and not _is_quick(leave):
+                # A server may be about to close what has been silent for long.
+                connection.close()
+                connection = self._connection()
+                connection.connect()
             connection.timeout = self._read_s
             # A server that has closed its ear may have answered before.
             with suppress(BrokenPipeError):
@@ -127,6 +143,13 @@ class OneShot:
         return _TlsConnection(
             self._host, self._port, timeout=self._connect_s, ssl_context=self._tls
         )
+
+
+def _is_quick(leave: Callable[[], None]) -> bool:
+    """Call `leave`; return whether a connection made before is still a new one."""
+    began_s = _clock.monotonic()
+    leave()
+    return _clock.monotonic() - began_s < _SILENT_S
 
 
 def _tls_context() -> ssl.SSLContext:

@@ -57,6 +57,8 @@ class HttpRequest:
         fresh: use a connection of its own. A connection kept alive may be closed
             by the server at the moment of sending, and nobody could tell whether
             it still read the request: an order must not risk that.
+        leave: called once there is a connection, right before the first byte; what it
+            raises keeps the request from leaving. For `fresh` requests.
         tr_id: for messages.
     """
 
@@ -66,6 +68,7 @@ class HttpRequest:
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: Mapping[str, Text] | None = field(default=None, repr=False)
     fresh: bool = False
+    leave: Callable[[], None] | None = field(default=None, repr=False)
     tr_id: str = ""
 
 
@@ -166,6 +169,7 @@ class RequestsTransport:
         Raises:
             NotSent: it certainly did not leave.
             OutcomeUnknown: it may have.
+            Exception: of the request's `leave`; it did not leave.
         """
         if not request.fresh:
             return self._send(request, self._over_kept)
@@ -198,7 +202,7 @@ class RequestsTransport:
         query = f"?{urlencode(request.query)}" if request.query else ""
         target = request.path + query
         with self._fresh.exchange(
-            request.method, target, _headers(request), _body(request)
+            request.method, target, _headers(request), _body(request), request.leave
         ) as response:
             return _reply(response)
 

@@ -8,6 +8,7 @@ in the early 2000s.
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 from kisbt.krx.calendar import KST, KrxCalendar
 from kisbt.model.instrument import Product
@@ -57,6 +58,7 @@ _SINGLE_PRICE_END = time(18, 0)
 _AFTER_MARKET_END = time(20, 0)
 
 
+@lru_cache(maxsize=1024)  # asked for with every order
 def session_phases(session: date, calendar: KrxCalendar) -> tuple[PhaseSpan, ...]:
     """Return the phases of a session in order of their start.
 

@@ -1,5 +1,6 @@
 """What kisbt asks of a broker, so that no broker is named outside its package."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, time
 from enum import StrEnum
@@ -70,8 +71,16 @@ class OrderGateway(Protocol):
     returns an empty answer for a query that failed.
     """
 
-    def send_order(self, order: NewOrder) -> OrderTicket:
-        """Send an order once; never again whatever happens."""
+    def send_order(
+        self, order: NewOrder, *, leave: Callable[[], None] | None = None
+    ) -> OrderTicket:
+        """Send an order once; never again whatever happens.
+
+        Args:
+            order: to be sent.
+            leave: called when all is ready, right before the first byte leaves; what
+                it raises keeps the order from leaving.
+        """
         ...
 
     def amend_order(

@@ -84,6 +84,7 @@ class OrderDesk:
         sources: DeskSources | None = None,
         notifier: Notifier | None = None,
         on_work: Callable[[], None] | None = None,
+        ahead: bool = False,
     ) -> None:
         """Join the parts; nothing is asked or sent before `start` or `work`.
 
@@ -97,13 +98,14 @@ class OrderDesk:
             sources: facts of the moment.
             notifier: who tells a person.
             on_work: called when something has become due, from any thread.
+            ahead: a thread makes an order ready while it is written down.
         """
         guard = LiveGuard(settings.guard)
         self.desk = Desk(
             journal=journal,
             gateway=gateway,
             guard=guard,
-            sender=OrderSender(gateway, guard),
+            sender=OrderSender(gateway, guard, ahead=ahead),
             settings=settings,
             sources=sources or DeskSources(),
             state=new_state(settings),

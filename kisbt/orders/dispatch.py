@@ -15,11 +15,11 @@ from kisbt.model.ports import NewOrder, OrderRef, Urgency
 from kisbt.orders.alarms import alarm, frozen_reasons, halted_reason, take_step
 from kisbt.orders.decode import order_key
 from kisbt.orders.deskstate import Desk
-from kisbt.orders.guard import LiveFacts, Permit, Proposal, SentOrder
+from kisbt.orders.guard import LiveFacts, Proposal, SentOrder
 from kisbt.orders.ladders import Step
 from kisbt.orders.lifecycle import AT_BROKER, OPEN, UNRESOLVED, UNSENT, Status
 from kisbt.orders.rows import ChangeRecord, OrderRecord, TicketRecord, TicketRole
-from kisbt.orders.sender import Answer, Sent
+from kisbt.orders.sender import Answer, Departure, Sent
 from kisbt.text import _
 
 log = logging.getLogger(__name__)
@@ -158,22 +158,23 @@ def send(desk: Desk, order: OrderRecord) -> None:
     except RiskRefused as error:
         _not_permitted(desk, order, error)
         return
-    if not desk.journal.begin_sending(order.ref):
-        return
-    sent = _sent_in_time(desk, permit)
+    with desk.sender.ready(permit) as departure:
+        if not desk.journal.begin_sending(order.ref):
+            return
+        sent = _sent_in_time(desk, order.ref, departure)
     _remember(desk, order.ref, proposal.order)
     settle_answer(desk, desk.journal.order(order.ref), sent)
 
 
-def _sent_in_time(desk: Desk, permit: Permit) -> Sent:
+def _sent_in_time(desk: Desk, ref: int, departure: Departure) -> Sent:
     """Send; time spent in the network does not make other orders old."""
     began_s = desk.clock.monotonic()
     try:
-        return desk.sender.send(permit)
+        return departure.leave()
     except BaseException:
         # A mistake in kisbt or the end of the process: the order may have left.
         desk.journal.record(
-            permit.ref, Status.UNKNOWN, note=_("interrupted while it was sent")
+            ref, Status.UNKNOWN, note=_("interrupted while it was sent")
         )
         raise
     finally:

@@ -4,7 +4,12 @@ It takes permits only, and a permit sends once: an order that is not written dow
 checked cannot be sent, nor the same one twice.
 """
 
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from enum import StrEnum
+from typing import Final
 
 from kisbt.errors import (
     AuthError,
@@ -18,8 +23,11 @@ from kisbt.errors import (
     WireError,
 )
 from kisbt.model.order import OrderTicket
-from kisbt.model.ports import OrderGateway
+from kisbt.model.ports import NewOrder, OrderGateway
 from kisbt.orders.guard import ChangePermit, LiveGuard, Permit
+
+ORDER_THREAD: Final = "kisbt-order"
+"""Name of threads that make orders ready."""
 
 
 class Answer(StrEnum):
@@ -66,11 +74,61 @@ class Sent:
         self.wait_s = error.retry_after_s if isinstance(error, RateLimited) else 0.0
 
 
+class Departure:
+    """A new order on its way out; `leave` lets it go."""
+
+    def __init__(
+        self, gateway: OrderGateway, order: NewOrder, pool: Executor | None
+    ) -> None:
+        self._gateway = gateway
+        self._order = order
+        self._decided = threading.Event()
+        self._leaves = False
+        # Without a pool everything happens in `leave`.
+        self._made: Future[OrderTicket] | None = None
+        if pool is not None:
+            self._made = pool.submit(gateway.send_order, order, leave=self._last_step)
+
+    def leave(self) -> Sent:
+        """Send the order; return what the broker says to it.
+
+        Raises:
+            Exception: a mistake in kisbt; nobody knows whether it left.
+        """
+        try:
+            if self._made is None:
+                ticket = self._gateway.send_order(self._order)
+            else:
+                self._leaves = True
+                self._decided.set()
+                ticket = self._made.result()
+        except _ERRORS as error:
+            return _answer_of(error)
+        return Sent(Answer.TAKEN, ticket=ticket)
+
+    def stay(self) -> None:
+        """Keep the order from leaving, if it has not been told to."""
+        self._decided.set()
+
+    def _last_step(self) -> None:
+        self._decided.wait()
+        if not self._leaves:
+            raise NotSent("withdrawn")  # nobody is told
+
+
 class OrderSender:
     """Sends what the guard has permitted."""
 
-    def __init__(self, gateway: OrderGateway, guard: LiveGuard) -> None:
+    def __init__(
+        self, gateway: OrderGateway, guard: LiveGuard, *, ahead: bool = False
+    ) -> None:
         """Send through `gateway` what `guard` permits.
+
+        Args:
+            gateway: to the broker.
+            guard: gives the permits.
+            ahead: a thread prepares an order, connection included, while the caller
+                writes it down (`ready`).
 
         Raises:
             TypeError: there is no guard.
@@ -78,16 +136,25 @@ class OrderSender:
         if not isinstance(guard, LiveGuard):
             raise TypeError("orders are sent with a LiveGuard only")
         self._gateway = gateway
+        self._pool = ThreadPoolExecutor(1, ORDER_THREAD) if ahead else None
         self.guard = guard
+
+    @contextmanager
+    def ready(self, permit: Permit) -> Iterator["Departure"]:
+        """Make a new order ready to be sent, once: what it yields sends it.
+
+        Not a byte leaves before that, nor after the block.
+        """
+        departure = Departure(self._gateway, permit.use(), self._pool)
+        try:
+            yield departure
+        finally:
+            departure.stay()
 
     def send(self, permit: Permit) -> Sent:
         """Send a new order, once."""
-        order = permit.use()
-        try:
-            ticket = self._gateway.send_order(order)
-        except _ERRORS as error:
-            return _answer_of(error)
-        return Sent(Answer.TAKEN, ticket=ticket)
+        with self.ready(permit) as departure:
+            return departure.leave()
 
     def cancel(self, permit: ChangePermit) -> Sent:
         """Cancel, once."""

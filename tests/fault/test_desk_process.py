@@ -39,8 +39,8 @@ class OnTheWay:
     def __getattr__(self, name: str) -> object:
         return getattr(self._client, name)
 
-    def send_order(self, order: object) -> OrderTicket:
-        ticket = self._client.send_order(order)
+    def send_order(self, order: object, **options: object) -> OrderTicket:
+        ticket = self._client.send_order(order, **options)
         self._happens()
         return ticket
 

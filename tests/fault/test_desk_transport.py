@@ -20,10 +20,12 @@ from tests.helpers.desk import OTHER, SYMBOL, Bench, bench
 pytestmark = pytest.mark.fault
 
 
-@pytest.fixture
-def live(tmp_path: Path) -> Iterator[Bench]:
+@pytest.fixture(params=[False, True], ids=["in turn", "ahead"])
+def live(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
     """Return a desk on the real server's codes, limits off."""
-    with bench(tmp_path / "state", environment="real") as made:
+    with bench(
+        tmp_path / "state", environment="real", ahead=bool(request.param)
+    ) as made:
         yield made
 
 
@@ -46,12 +48,12 @@ class Unreachable:
     def __getattr__(self, name: str) -> object:
         return getattr(self._gateway, name)
 
-    def send_order(self, order: object) -> OrderTicket:
+    def send_order(self, order: object, **options: object) -> OrderTicket:
         self.tries += 1
         if self.left:
             self.left -= 1
             raise NotSent("name or service not known")
-        return self._gateway.send_order(order)
+        return self._gateway.send_order(order, **options)
 
 
 def through(live: Bench, gateway: object) -> OrderDesk:
@@ -65,6 +67,7 @@ def through(live: Bench, gateway: object) -> OrderDesk:
         latch=live.latch,
         sources=live.sources,
         notifier=live.told,
+        ahead=live.ahead,
     )
     live.desk = desk
     return desk
@@ -217,11 +220,11 @@ def test_row_16_answer_of_the_order_before_is_not_believed(live: Bench) -> None:
 
 def test_row_16_number_of_a_strangers_order_freezes_the_symbol(live: Bench) -> None:
     class Mixed(Unreachable):
-        def send_order(self, order: object) -> OrderTicket:
+        def send_order(self, order: object, **options: object) -> OrderTicket:
             stranger = live.emulator.external_order(
                 environment="real", symbol=OTHER, side="buy", quantity=2
             )
-            ticket = self._gateway.send_order(order)
+            ticket = self._gateway.send_order(order, **options)
             return OrderTicket(
                 branch=ticket.branch, number=stranger["number"], time=ticket.time
             )

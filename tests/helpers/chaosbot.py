@@ -117,6 +117,7 @@ class Bot:
             clock=self.time,
             calendar=self.calendar,
             sources=DeskSources(),
+            ahead=True,
         )
         self.stream: KisStream | None = None
         if mock:

@@ -92,8 +92,10 @@ class Bench:
         *,
         environment: str = "mock",
         stream: bool = False,
+        ahead: bool = False,
         **settings: Any,
     ) -> None:
+        self.ahead = ahead
         self.emulator = emulator
         self.environment = environment
         self.folder = folder
@@ -152,6 +154,7 @@ class Bench:
             latch=self.latch,
             sources=self.sources,
             notifier=self.told,
+            ahead=self.ahead,
         )
         self.desk.start()
         self.desk.catch_up()

@@ -12,6 +12,7 @@ from kisbt.app.pulse import beating
 from kisbt.app.sessionplan import Stage
 from kisbt.clock import KST, ManualClock
 from kisbt.orders.halt import Heartbeat, Pulse, read_beat
+from kisbt.orders.sender import ORDER_THREAD
 from kisbt.orders.watch import STALE_S, Finding, Vigil
 
 MORNING = datetime(2025, 12, 30, 9, 30, tzinfo=KST)
@@ -80,6 +81,19 @@ def test_a_loop_that_calls_the_server_again_and_again_gets_on() -> None:
         session.inside = calling
         session.turn_again(thread)
         assert not thread.hangs(STALE_S)
+
+
+def test_a_loop_whose_orders_are_being_sent_gets_on() -> None:
+    with turning() as (thread, session, clock):
+        session.go.clear()
+        session.turn_again(thread)
+        clock.advance(1.9 * STALE_S)
+        sender = threading.Thread(target=thread.sign, name=f"{ORDER_THREAD}_0")
+        sender.start()
+        sender.join()
+        clock.advance(0.2 * STALE_S)
+        assert not thread.hangs(STALE_S)
+        session.go.set()
 
 
 def test_a_loop_that_has_ended_does_not_hang() -> None:

@@ -113,3 +113,34 @@ def test_trades_of_symbols_nobody_watches_are_remembered_only() -> None:
     assert store.take_ticks() == [one]
     assert store.take_ticks() == []
     assert store.last_ticks == {SYMBOL: one, "000002": two}
+
+
+def test_loop_waits_until_a_stop_has_seen_its_trade() -> None:
+    store = LiveStore(wait_s=0.0)
+    tick = Tick(SYMBOL, OPEN, 1000, 1, 0, 0, 0, None)
+    assert not store.offer_ticks([tick])  # nobody watches
+    store.wait_looked(60.0)  # and so there is nothing to wait for
+    store.watched = frozenset({SYMBOL})
+    assert store.offer_ticks([tick])
+    waited = threading.Thread(target=store.wait_looked, args=(60.0,))
+    waited.start()
+    store.get_notifications()  # a pass begins; the trade has not been looked at
+    assert waited.is_alive()
+    store.take_ticks()
+    store.get_notifications()
+    waited.join(10)
+    assert not waited.is_alive()
+
+
+def test_loop_waits_no_longer_once_there_is_an_order() -> None:
+    store = LiveStore()
+    store.watched = frozenset({SYMBOL})
+    store.offer_ticks([Tick(SYMBOL, OPEN, 1000, 1, 0, 0, 0, None)])
+    gave_way = []
+    store.give_way = lambda: gave_way.append(True)
+    waited = threading.Thread(target=store.wait_looked, args=(60.0,))
+    waited.start()
+    store.stand_back()
+    waited.join(10)
+    assert not waited.is_alive()
+    assert gave_way == [True]

@@ -1,0 +1,162 @@
+"""An order made ready while it is written down: not a byte leaves before it is.
+
+A thread waits for token and rate and connects; the journal's commit goes on beside it.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kisbt.errors import StorageError
+from kisbt.kis import connections, sockets
+from kisbt.kis.servers import emulator_server
+from kisbt.kis.transport import HttpRequest, RequestsTransport
+from kisbt.model.account import Environment
+from kisbt.orders.lifecycle import Status
+from kisbt.orders.sender import ORDER_THREAD
+from tests.helpers.desk import Bench, bench
+from tests.helpers.loopback import Loopback, answer
+
+pytestmark = pytest.mark.fault
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[Bench]:
+    with bench(tmp_path / "state", environment="real", ahead=True) as made:
+        yield made
+
+
+def test_first_byte_finds_the_order_in_the_journal(
+    live: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, str]] = []
+    send = sockets.WatchedSocket.sendall
+
+    def sendall(self: Any, data: bytes, *rest: Any) -> None:
+        if b"order-cash" in bytes(data[:200]):
+            with sqlite3.connect(live.folder / "journal.db") as other:
+                row = other.execute("SELECT status FROM orders ORDER BY ref DESC")
+                seen.append((row.fetchone()[0], threading.current_thread().name))
+        send(self, data, *rest)
+
+    monkeypatch.setattr(sockets.WatchedSocket, "sendall", sendall)
+    for _order in range(20):
+        live.order(quantity=1)
+    assert [status for status, _thread in seen] == ["sending"] * 20
+    assert all(thread.startswith(ORDER_THREAD) for _status, thread in seen)
+    assert live.posts() == 20
+    assert live.wrong() == []
+
+
+def test_connection_is_made_before_the_commit_ends(
+    live: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other half: what is made ready really is made ready meanwhile."""
+    connected = threading.Event()
+    connect, begin = connections._Connection.connect, live.journal.begin_sending
+
+    def connecting(self: Any) -> None:
+        connect(self)
+        if threading.current_thread().name.startswith(ORDER_THREAD):
+            connected.set()
+
+    def begin_sending(ref: int) -> bool:
+        assert connected.wait(10)
+        return begin(ref)
+
+    monkeypatch.setattr(connections._Connection, "connect", connecting)
+    monkeypatch.setattr(live.journal, "begin_sending", begin_sending)
+    assert live.order().status is not Status.INTENT
+    assert live.posts() == 1
+    assert live.wrong() == []
+
+
+def test_order_ended_meanwhile_by_another_process_stays(
+    live: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = live.journal.begin_sending
+
+    def begin_sending(ref: int) -> bool:
+        live.journal.record(ref, Status.CANCELLED, confirmed_by="local")
+        return begin(ref)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(live.journal, "begin_sending", begin_sending)
+        first = live.order()
+    second = live.order(quantity=3)
+    live.run_for(3)
+    assert live.status(first.ref) == "cancelled"
+    assert live.status(second.ref) == "filled"
+    assert live.posts() == 1
+    assert live.wrong(ended=True) == []
+
+
+def test_order_that_cannot_be_written_down_stays(
+    live: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin_sending(ref: int) -> bool:
+        raise StorageError("disk full")
+
+    monkeypatch.setattr(live.journal, "begin_sending", begin_sending)
+    with pytest.raises(StorageError):
+        live.order()
+    # Whoever waits for the connection has been let go.
+    live.client.fetch_balance()
+
+    assert live.client._order_lock.acquire(timeout=10)
+    live.client._order_lock.release()
+    assert live.posts() == 0
+    assert live.wrong() == []
+
+
+def test_halt_during_the_commit_holds_the_order(
+    live: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = live.journal.begin_sending
+
+    def begin_sending(ref: int) -> bool:
+        begun = begin(ref)
+        live.client.hold = lambda: "halted"
+        return begun
+
+    monkeypatch.setattr(live.journal, "begin_sending", begin_sending)
+    live.order()
+    live.run_for(3)
+    assert live.posts() == 0
+    assert "order not sent" in live.told.titles()
+    assert live.wrong() == []
+
+
+class Jumping:
+    """A clock that jumps when asked to."""
+
+    now_s = 0.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.mark.parametrize(("waited_s", "accepted"), [(0.5, 1), (2.0, 2)])
+def test_connection_silent_for_long_is_made_anew(
+    waited_s: float, accepted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Jumping()
+    monkeypatch.setattr(connections, "_clock", clock)
+
+    def leave() -> None:
+        clock.now_s += waited_s
+
+    with Loopback(answer({"rt_cd": "0"})) as server:
+        transport = RequestsTransport(
+            emulator_server(Environment.MOCK, server.url, "ws://127.0.0.1:9")
+        )
+        request = HttpRequest(
+            method="POST", path="/order", headers={}, body={}, fresh=True, leave=leave
+        )
+        assert transport.send(request).status == 200
+        transport.close()
+        assert (server.accepted, len(server.requests)) == (accepted, 1)
