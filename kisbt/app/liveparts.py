@@ -133,6 +133,7 @@ class Assembly:
                 session.ask_desk()
             if (thread := holder.get("thread")) is not None:
                 thread.hurry()
+                store.end_look()
 
         def failed(error: BaseException) -> None:
             # Nobody sends any more; Cerebro ends, and so does the run.
@@ -202,16 +203,26 @@ class Assembly:
                 guard=(journal.load_state("broker") or {}).get("guard"),
             ),
         )
+        self._set_going(parts, holder, failed)
+        return parts
+
+    def _set_going(
+        self,
+        parts: Parts,
+        holder: dict[str, Any],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """Make what turns the trading loop; nothing turns yet."""
+        session, venue, store = parts.session, self._venue, parts.store
         if venue.step:
-            stepper = Stepper(session, venue, hearing, broker)
+            stepper = Stepper(session, venue, parts.hearing, parts.broker)
             holder["stir"] = stepper.stir
             store.pump = stepper
         else:
             parts.thread = TradingThread(session, venue, failed)
             holder["thread"] = parts.thread
-            store.give_way = parts.thread.stand_back
+            store.stand_back = parts.thread.stand_back
             venue.client.on_call = venue.data.on_call = parts.thread.sign
-        return parts
 
     def _session_plan(self, *, once: bool) -> SessionPlan:
         plan, config, venue = self._plan, self._config, self._venue
@@ -295,7 +306,9 @@ class Assembly:
             stir()
 
         def offer(ticks: list[Tick]) -> None:
-            if store.offer_ticks(ticks) and "thread" in holder:
+            watched, thread = store.offer_ticks(ticks), holder.get("thread")
+            # Nobody looks who waits for an order to be sent.
+            if watched and thread is not None and not thread.is_hurried:
                 store.wait_looked(LOOK_S)
 
         def broken(is_broken: bool) -> None:

@@ -173,6 +173,11 @@ class TradingThread:
         self._hurry.set()
         self._wake.set()
 
+    @property
+    def is_hurried(self) -> bool:
+        """Whether an order, made by somebody who stands back, is to be sent."""
+        return not self._turned.is_set()
+
     def stand_back(self) -> None:
         """Let the turn somebody is in a hurry for be made, but do not wait long."""
         if not self._turned.is_set():
@@ -193,7 +198,7 @@ class TradingThread:
     def sign(self) -> None:
         """Note that the loop gets on: a call of its own begins; from any thread."""
         here = threading.current_thread()
-        if here is self._thread or here.name.startswith(ORDER_THREAD):
+        if here is self._thread or here.name == ORDER_THREAD:
             self._signed_s = self._wall.monotonic()
 
     def hangs(self, stale_s: float) -> bool:
@@ -229,4 +234,4 @@ class TradingThread:
         if len(self._begun) == _TURNS:
             lull_s = self._begun[0] + _TURNS_S - self._wall.monotonic()
             if lull_s > 0:
-                self._hurry.wait(lull_s)
+                self._hurry.wait(min(lull_s, _TURNS_S / _TURNS))

@@ -53,7 +53,7 @@ class LiveStore:
         *,
         pump: Callable[[], None] | None = None,
         heartbeat: Callable[[], None] | None = None,
-        give_way: Callable[[], None] | None = None,
+        stand_back: Callable[[], None] | None = None,
         wait_s: float = _WAIT_S,
         bases: Mapping[tuple[str, date], float] | None = None,
     ) -> None:
@@ -63,14 +63,14 @@ class LiveStore:
             pump: makes something happen; called in Cerebro's thread instead of
                 waiting (step mode).
             heartbeat: called once a pass: the strategy does not hang.
-            give_way: lets what the strategy has ordered be sent; returns soon.
+            stand_back: lets what the strategy has ordered be sent; returns soon.
             wait_s: longest wait of a pass without anything to do.
             bases: base prices by symbol and session, won, as the producer hears
                 them.
         """
         self.pump = pump
         self.heartbeat = heartbeat
-        self.give_way = give_way or (lambda: None)
+        self.stand_back = stand_back or (lambda: None)
         self.feeds: list[Any] = []
         self.broker: StoreBroker | None = None
         self._wait_s = wait_s
@@ -231,7 +231,7 @@ class LiveStore:
     def wait_looked(self, seconds: float) -> None:
         """Wait, but not longer, until stops have seen the trades offered to them.
 
-        Or until one of them has made an order. Two threads that compute get half a
+        Or until `end_look`. Two threads that compute get half a
         processor each; an order waits for one of them only.
         """
         self._looked.wait(seconds)
@@ -241,10 +241,9 @@ class LiveStore:
         ticks = self._ticks
         return [ticks.popleft() for _number in range(len(ticks))]
 
-    def stand_back(self) -> None:
-        """Let an order that was just made be sent, in Cerebro's thread."""
+    def end_look(self) -> None:
+        """End `wait_looked`: something is to be sent; from any thread."""
         self._looked.set()
-        self.give_way()
 
     def wake(self) -> None:
         """End Cerebro's wait: the order desk has news."""

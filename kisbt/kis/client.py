@@ -119,6 +119,8 @@ T = TypeVar("T")
 MAX_PAGES = 200
 """Pages of one query; 3,000 orders on mock. A query that goes on is a loop."""
 _ATTEMPTS = 4  # of one page
+# A turn of the rate is lost when it has not been used for so long.
+_SLOT_S = 0.05
 _RESTARTS = 3  # of a query whose data changed between its pages
 _RECENT_DAYS = 88  # inside three months of any length; older orders are archived
 _MULTI = 30  # symbols of one multi-price call
@@ -573,7 +575,9 @@ class KisClient:
         with self._order_lock:
             token, hash_key = self._before_order(call, request)
             self._limiter.acquire(priority, max_wait_s=max_wait_s)
-            last_look = None if leave is None else partial(self._leave, leave)
+            last_look = None
+            if leave is not None:
+                last_look = partial(self._leave, leave, priority, max_wait_s)
             try:
                 reply = self._exchange(
                     call,
@@ -591,9 +595,18 @@ class KisClient:
                 self._auth.discard(token)  # for the next call; this one is over
                 raise
 
-    def _leave(self, leave: Callable[[], None]) -> None:
+    def _leave(
+        self,
+        leave: Callable[[], None],
+        priority: Priority,
+        max_wait_s: float | None,
+    ) -> None:
         """Let an order leave, unless it is held by now."""
+        began_s = self._clock.monotonic()
         leave()
+        if self._clock.monotonic() - began_s > _SLOT_S:
+            # Other calls are reckoned from when this one had its turn.
+            self._limiter.acquire(priority, max_wait_s=max_wait_s)
         held = self.hold()
         if held:  # while token, rate, connection or journal were waited for
             raise NotSent(held)

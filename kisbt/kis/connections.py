@@ -32,6 +32,7 @@ from kisbt.text import _
 _clock = SystemClock()  # of the machine, as sockets wait
 # No server ends a connection for so short a silence.
 _SILENT_S = 1.0
+_TURNS = 3
 
 
 class KeptAdapter(HTTPAdapter):
@@ -105,7 +106,8 @@ class OneShot:
             target: path and query, beginning with a slash.
             headers: of the request; `Connection: close` is added.
             body: None for none.
-            leave: called before the first byte, connected already; may raise.
+            leave: called before the first byte, connected already; may raise. Called
+                again when it took so long that the connection was made anew.
 
         Raises:
             HTTPError, OSError, http.client.HTTPException, ValueError: it failed; the
@@ -114,11 +116,16 @@ class OneShot:
         connection = self._connection()
         try:
             connection.connect()
-            if leave is not None and not _is_quick(leave):
-                # A server may be about to close what has been silent for long.
+            for _turn in range(_TURNS):
+                if leave is None or _is_quick(leave):
+                    break
+                # A server may be about to close what has been silent for long. The
+                # next call of `leave` has less to wait for.
                 connection.close()
                 connection = self._connection()
                 connection.connect()
+            else:
+                raise TimeoutError("the connections grew old")
             connection.timeout = self._read_s
             # A server that has closed its ear may have answered before.
             with suppress(BrokenPipeError):
@@ -149,6 +156,7 @@ def _is_quick(leave: Callable[[], None]) -> bool:
     """Call `leave`; return whether a connection made before is still a new one."""
     began_s = _clock.monotonic()
     leave()
+    Exchange.restart()
     return _clock.monotonic() - began_s < _SILENT_S
 
 

@@ -30,23 +30,24 @@ class Exchange:
             so that `sent` being false is a proof.
     """
 
-    __slots__ = ("_deadline_s", "_read_s", "sent", "watched")
+    __slots__ = ("_deadline_s", "_read_s", "_total_s", "sent", "watched")
 
-    def __init__(self, read_s: float, deadline_s: float) -> None:
+    def __init__(self, read_s: float, total_s: float) -> None:
         self._read_s = read_s
-        self._deadline_s = deadline_s
+        self._total_s = total_s
+        self._deadline_s = _clock.monotonic() + total_s
         self.sent = False
         self.watched = False
 
     @classmethod
-    def start(cls, read_s: float, deadline_s: float) -> Self:
+    def start(cls, read_s: float, total_s: float) -> Self:
         """Begin an exchange on this thread.
 
         Args:
             read_s: longest wait for a byte.
-            deadline_s: monotonic time at which all of it must be over.
+            total_s: seconds after which all of it must be over.
         """
-        exchange = cls(read_s, deadline_s)
+        exchange = cls(read_s, total_s)
         _local.exchange = exchange
         return exchange
 
@@ -58,6 +59,16 @@ class Exchange:
     def nothing_left(self) -> bool:
         """Whether it is proven that not a byte of the request left."""
         return self.watched and not self.sent
+
+    @staticmethod
+    def restart() -> None:
+        """Count the time from now on: what came before was no work of the server."""
+        if _local.exchange is not None:
+            _local.exchange.count_from_now()
+
+    def count_from_now(self) -> None:
+        """Have all of the time left."""
+        self._deadline_s = _clock.monotonic() + self._total_s
 
     @staticmethod
     def connecting() -> None:

@@ -58,7 +58,8 @@ class HttpRequest:
             by the server at the moment of sending, and nobody could tell whether
             it still read the request: an order must not risk that.
         leave: called once there is a connection, right before the first byte; what it
-            raises keeps the request from leaving. For `fresh` requests.
+            raises keeps the request from leaving. It may be called more than once. For
+            `fresh` requests.
         tr_id: for messages.
     """
 
@@ -172,6 +173,7 @@ class RequestsTransport:
             Exception: of the request's `leave`; it did not leave.
         """
         if not request.fresh:
+            assert request.leave is None, "only a new connection waits"
             return self._send(request, self._over_kept)
         with self._fresh_lock:  # one order in flight at a time
             return self._send(request, self._over_fresh)
@@ -210,7 +212,7 @@ class RequestsTransport:
         self, request: HttpRequest, over: Callable[[HttpRequest], HttpReply]
     ) -> HttpReply:
         started_s = self._clock.monotonic()
-        exchange = Exchange.start(self._timeout[1], started_s + self._total_s)
+        exchange = Exchange.start(self._timeout[1], self._total_s)
         failure: KisError | None = None
         reply: HttpReply | None = None
         try:

@@ -5,10 +5,12 @@ checked cannot be sent, nor the same one twice.
 """
 
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
+from queue import SimpleQueue
 from typing import Final
 
 from kisbt.errors import (
@@ -27,7 +29,8 @@ from kisbt.model.ports import NewOrder, OrderGateway
 from kisbt.orders.guard import ChangePermit, LiveGuard, Permit
 
 ORDER_THREAD: Final = "kisbt-order"
-"""Name of threads that make orders ready."""
+"""Name of the thread that makes orders ready."""
+Work = Callable[[], OrderTicket]
 
 
 class Answer(StrEnum):
@@ -77,17 +80,19 @@ class Sent:
 class Departure:
     """A new order on its way out; `leave` lets it go."""
 
-    def __init__(
-        self, gateway: OrderGateway, order: NewOrder, pool: Executor | None
-    ) -> None:
+    def __init__(self, gateway: OrderGateway, order: NewOrder) -> None:
         self._gateway = gateway
         self._order = order
         self._decided = threading.Event()
         self._leaves = False
-        # Without a pool everything happens in `leave`.
+        # Without a thread that makes it ready everything happens in `leave`.
         self._made: Future[OrderTicket] | None = None
-        if pool is not None:
-            self._made = pool.submit(gateway.send_order, order, leave=self._last_step)
+
+    def make_ready(self, beside: "OrderThread") -> None:
+        """Have a thread do all that comes before the first byte."""
+        self._made = beside.submit(
+            partial(self._gateway.send_order, self._order, leave=self._last_step)
+        )
 
     def leave(self) -> Sent:
         """Send the order; return what the broker says to it.
@@ -104,6 +109,9 @@ class Departure:
                 ticket = self._made.result()
         except _ERRORS as error:
             return _answer_of(error)
+        except BaseException:
+            self._leaves = False  # if it has not left yet
+            raise
         return Sent(Answer.TAKEN, ticket=ticket)
 
     def stay(self) -> None:
@@ -114,6 +122,38 @@ class Departure:
         self._decided.wait()
         if not self._leaves:
             raise NotSent("withdrawn")  # nobody is told
+
+
+class OrderThread:
+    """A thread that makes orders ready, one after the other.
+
+    The end of the process does not wait for it, as an executor's would: an order must
+    not leave after kisbt has said that it ended.
+    """
+
+    def __init__(self) -> None:
+        """Begin with the first order."""
+        self._jobs: SimpleQueue[tuple[Future[OrderTicket], Work]] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def submit(self, work: Work) -> "Future[OrderTicket]":
+        """Do `work` in the thread."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name=ORDER_THREAD, daemon=True)
+            thread.start()
+            self._thread = thread
+        made: Future[OrderTicket] = Future()
+        self._jobs.put((made, work))
+        return made
+
+    def _run(self) -> None:
+        while True:
+            made, work = self._jobs.get()
+            try:
+                made.set_result(work())
+            except BaseException as error:  # noqa: BLE001 - for whoever asked
+                made.set_exception(error)
+            del made, work
 
 
 class OrderSender:
@@ -136,7 +176,7 @@ class OrderSender:
         if not isinstance(guard, LiveGuard):
             raise TypeError("orders are sent with a LiveGuard only")
         self._gateway = gateway
-        self._pool = ThreadPoolExecutor(1, ORDER_THREAD) if ahead else None
+        self._beside = OrderThread() if ahead else None
         self.guard = guard
 
     @contextmanager
@@ -145,8 +185,10 @@ class OrderSender:
 
         Not a byte leaves before that, nor after the block.
         """
-        departure = Departure(self._gateway, permit.use(), self._pool)
+        departure = Departure(self._gateway, permit.use())
         try:
+            if self._beside is not None:
+                departure.make_ready(self._beside)
             yield departure
         finally:
             departure.stay()

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from kisbt.errors import StorageError
+from kisbt.clock import SystemClock
+from kisbt.errors import NotSent, StorageError
 from kisbt.kis import connections, sockets
 from kisbt.kis.servers import emulator_server
 from kisbt.kis.transport import HttpRequest, RequestsTransport
@@ -47,7 +48,7 @@ def test_first_byte_finds_the_order_in_the_journal(
     for _order in range(20):
         live.order(quantity=1)
     assert [status for status, _thread in seen] == ["sending"] * 20
-    assert all(thread.startswith(ORDER_THREAD) for _status, thread in seen)
+    assert {thread for _status, thread in seen} == {ORDER_THREAD}
     assert live.posts() == 20
     assert live.wrong() == []
 
@@ -61,7 +62,7 @@ def test_connection_is_made_before_the_commit_ends(
 
     def connecting(self: Any) -> None:
         connect(self)
-        if threading.current_thread().name.startswith(ORDER_THREAD):
+        if threading.current_thread().name == ORDER_THREAD:
             connected.set()
 
     def begin_sending(ref: int) -> bool:
@@ -131,6 +132,52 @@ def test_halt_during_the_commit_holds_the_order(
     assert live.wrong() == []
 
 
+def test_what_the_commit_takes_is_not_taken_from_the_answer(
+    live: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live.client._transport._total_s = 0.8
+    begin, wall = live.journal.begin_sending, SystemClock()
+
+    def begin_sending(ref: int) -> bool:
+        begun = begin(ref)
+        wall.sleep(0.7)  # of a second the server is then given for its answer
+        return begun
+
+    monkeypatch.setattr(live.journal, "begin_sending", begin_sending)
+    live.emulator.fault("accept_then(hang, 0.3)")
+    order = live.order()
+    assert live.status(order.ref) in {"acked", "filled"}
+    assert live.wrong() == []
+
+
+def test_rate_is_asked_for_again_after_a_slow_commit(
+    live: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    delays_s = iter((0.0, 0.3))
+    acquire, begin = live.client._limiter.acquire, live.journal.begin_sending
+
+    def acquiring(*args: Any, **options: Any) -> None:
+        asked.append(live.time.monotonic())
+        acquire(*args, **options)
+
+    def begin_sending(ref: int) -> bool:
+        begun = begin(ref)
+        live.emulator.advance(next(delays_s))
+        return begun
+
+    monkeypatch.setattr(live.client._limiter, "acquire", acquiring)
+    monkeypatch.setattr(live.journal, "begin_sending", begin_sending)
+    found = []
+    for _order in range(2):
+        asked.clear()
+        ref = live.submit()
+        live.desk.work(calls=1)
+        assert live.journal.order(ref).broker_number
+        found.append(len(asked))
+    assert found == [1, 2]
+
+
 class Jumping:
     """A clock that jumps when asked to."""
 
@@ -140,15 +187,19 @@ class Jumping:
         return self.now_s
 
 
-@pytest.mark.parametrize(("waited_s", "accepted"), [(0.5, 1), (2.0, 2)])
+@pytest.mark.parametrize(
+    ("waits_s", "accepted"), [([0.5], 1), ([2.0, 0.0], 2), ([2.0, 2.0, 2.0], 0)]
+)
 def test_connection_silent_for_long_is_made_anew(
-    waited_s: float, accepted: int, monkeypatch: pytest.MonkeyPatch
+    waits_s: list[float], accepted: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = Jumping()
+    """And whatever forbids the order is asked again."""
+    clock, calls = Jumping(), []
     monkeypatch.setattr(connections, "_clock", clock)
 
     def leave() -> None:
-        clock.now_s += waited_s
+        clock.now_s += waits_s[len(calls)]
+        calls.append(clock.now_s)
 
     with Loopback(answer({"rt_cd": "0"})) as server:
         transport = RequestsTransport(
@@ -157,6 +208,14 @@ def test_connection_silent_for_long_is_made_anew(
         request = HttpRequest(
             method="POST", path="/order", headers={}, body={}, fresh=True, leave=leave
         )
-        assert transport.send(request).status == 200
+        if accepted:
+            assert transport.send(request).status == 200
+        else:
+            with pytest.raises(NotSent):
+                transport.send(request)
         transport.close()
+    assert len(calls) == len(waits_s)
+    if accepted:
         assert (server.accepted, len(server.requests)) == (accepted, 1)
+    else:
+        assert server.requests == []

@@ -88,7 +88,7 @@ def test_a_loop_whose_orders_are_being_sent_gets_on() -> None:
         session.go.clear()
         session.turn_again(thread)
         clock.advance(1.9 * STALE_S)
-        sender = threading.Thread(target=thread.sign, name=f"{ORDER_THREAD}_0")
+        sender = threading.Thread(target=thread.sign, name=ORDER_THREAD)
         sender.start()
         sender.join()
         clock.advance(0.2 * STALE_S)
