@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from kisbt.clock import SystemClock
 from kisbt.errors import NotSent, StorageError
 from kisbt.kis import connections, sockets
 from kisbt.kis.servers import emulator_server
-from kisbt.kis.transport import HttpRequest, RequestsTransport
+from kisbt.kis.transport import TOTAL_S, HttpRequest, RequestsTransport
 from kisbt.model.account import Environment
 from kisbt.orders.lifecycle import Status
 from kisbt.orders.sender import ORDER_THREAD
@@ -132,24 +131,6 @@ def test_halt_during_the_commit_holds_the_order(
     assert live.wrong() == []
 
 
-def test_what_the_commit_takes_is_not_taken_from_the_answer(
-    live: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    live.client._transport._total_s = 0.8
-    begin, wall = live.journal.begin_sending, SystemClock()
-
-    def begin_sending(ref: int) -> bool:
-        begun = begin(ref)
-        wall.sleep(0.7)  # of a second the server is then given for its answer
-        return begun
-
-    monkeypatch.setattr(live.journal, "begin_sending", begin_sending)
-    live.emulator.fault("accept_then(hang, 0.3)")
-    order = live.order()
-    assert live.status(order.ref) in {"acked", "filled"}
-    assert live.wrong() == []
-
-
 def test_rate_is_asked_for_again_after_a_slow_commit(
     live: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,3 +200,23 @@ def test_connection_silent_for_long_is_made_anew(
         assert (server.accepted, len(server.requests)) == (accepted, 1)
     else:
         assert server.requests == []
+
+
+def test_what_the_commit_takes_is_not_taken_from_the_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Jumping()
+    monkeypatch.setattr(sockets, "_clock", clock)
+
+    def leave() -> None:
+        clock.now_s += 2 * TOTAL_S
+
+    with Loopback(answer({"rt_cd": "0"})) as server:
+        transport = RequestsTransport(
+            emulator_server(Environment.MOCK, server.url, "ws://127.0.0.1:9")
+        )
+        request = HttpRequest(
+            method="POST", path="/order", headers={}, body={}, fresh=True, leave=leave
+        )
+        assert transport.send(request).status == 200
+        transport.close()
