@@ -30,17 +30,18 @@ class ChartComparison:
         self._builder = builder
         self._record = record
         self._clock = clock
-        self._noted: set[tuple[str, datetime]] = set()
+        self._noted: dict[str, set[int]] = {}  # minutes, by symbol
 
     def compare(self, symbol: str, chart: Sequence[Candle]) -> None:
         """Take the broker's candles of a symbol."""
         for candle in chart:
             if self._builder.correct(symbol, candle):
                 continue
-            place = (symbol, candle.end)
-            if place in self._noted or self._builder.is_to_come(candle.end):
+            noted = self._noted.setdefault(symbol, set())
+            minute = int(candle.end.timestamp()) // 60
+            if minute in noted or self._builder.is_to_come(candle.end):
                 continue
-            self._noted.add(place)
+            noted.add(minute)
             seen = self._builder.find(symbol, candle.end)
             kind = CandleChange.LATE if seen is None else CandleChange.REVISED
             self._record.changed(self._clock.now(), kind, symbol, seen, candle)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
+from kisbt.app.candleevents import CandleEvents
 from kisbt.candles.columns import CandleColumns
 from kisbt.candles.growing import GrowingCandles
 from kisbt.model.candle import Candle
@@ -29,7 +30,7 @@ class Record:
     made: Mapping[str, GrowingCandles] = field(default_factory=dict)
     candles: dict[str, GrowingCandles] = field(default_factory=dict)
     bases: Mapping[tuple[str, date], float] = field(default_factory=dict)
-    candle_events: list[CandleEvent] = field(default_factory=list)
+    candle_events: CandleEvents = field(default_factory=CandleEvents)
     incidents: list[Incident] = field(default_factory=list)
     sessions: list[date] = field(default_factory=list)
     first_bar: datetime | None = None

@@ -14,6 +14,7 @@ from kisbt.app.session import LiveSession
 from kisbt.app.venue import LONGEST_WAIT_S, Venue
 from kisbt.clock import Clock, SystemClock
 from kisbt.orders.sender import ORDER_THREAD
+from kisbt.signals import Signal
 
 log = logging.getLogger(__name__)
 
@@ -146,9 +147,9 @@ class TradingThread:
         self._venue = venue
         self._failed = failed
         self._wall = wall or SystemClock()
-        self._wake = threading.Event()
-        self._hurry = threading.Event()
-        self._turned = threading.Event()
+        self._wake = Signal()
+        self._hurry = Signal()
+        self._turned = Signal()
         self._turned.set()
         self._begun: deque[float] = deque(maxlen=_TURNS)
         self._stop = threading.Event()

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from kisbt.model.candle import Candle
 from kisbt.model.quote import Tick
+from kisbt.signals import Signal
 
 _WAIT_S = 0.5
 
@@ -74,7 +75,7 @@ class LiveStore:
         self.feeds: list[Any] = []
         self.broker: StoreBroker | None = None
         self._wait_s = wait_s
-        self._wake = threading.Event()
+        self._wake = Signal()
         self._notifications: deque[tuple[Any, tuple[Any, ...], dict[str, Any]]] = (
             deque()
         )
@@ -91,7 +92,7 @@ class LiveStore:
         self._history_ends = 0.0
         self._silent: set[float] = set()
         self._idle = False
-        self._looked = threading.Event()
+        self._looked = Signal()
         self._looked.set()
 
     # backtrader's side.

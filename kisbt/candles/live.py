@@ -1,8 +1,8 @@
 """Live trades into candles, closed by the calendar and not by silence.
 
 A candle belongs to the minutes the exchange's own time says. It is published once
-and never changes afterwards; what a later look at the broker's chart shows to be
-different is written down as a revision. A minute without a trade has no candle.
+and never changes afterwards, whatever a later look at the broker's chart shows. A
+minute without a trade has no candle.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,15 +37,6 @@ class Batch:
     end: datetime
     candles: Mapping[str, Candle]
     uncertain: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Revision:
-    """A published candle of which the broker's chart says something else."""
-
-    symbol: str
-    published: Candle | None
-    chart: Candle
 
 
 @dataclass(slots=True)
@@ -118,7 +109,6 @@ class CandleBuilder:
     Not thread-safe: it belongs to the trading loop.
 
     Attributes:
-        revisions: published candles that the broker's chart corrected.
         late: trades that came after their candle had been published.
         ignored: trades outside the regular session.
         bases: base prices by symbol and session, as the broker told them, won.
@@ -159,7 +149,6 @@ class CandleBuilder:
         }
         self._ends: set[datetime] = set()
         self._closed: datetime | None = None
-        self.revisions: list[Revision] = []
         self.late = 0
         self.bases: dict[tuple[str, date], float] = {}
         self.ignored = 0
@@ -332,8 +321,8 @@ class CandleBuilder:
     def correct(self, symbol: str, chart: Candle) -> bool:
         """Compare a candle with the broker's chart; return whether they agree.
 
-        A candle not yet published becomes the chart's; of a published one the
-        difference is written down and nothing changes.
+        A candle not yet published becomes the chart's; of a published one nothing
+        changes.
 
         Args:
             symbol: of the universe.
@@ -345,13 +334,7 @@ class CandleBuilder:
             same = forming is not None and forming.candle() == chart
             self._settle(known, chart)
             return same
-        published = self.find(symbol, chart.end)
-        if published == chart:
-            return True
-        revision = Revision(symbol=symbol, published=published, chart=chart)
-        if revision not in self.revisions:
-            self.revisions.append(revision)
-        return False
+        return self.find(symbol, chart.end) == chart
 
     def is_to_come(self, end: datetime) -> bool:
         """Return whether the candle that ends at `end` can still be published."""

@@ -353,7 +353,8 @@ class OrderDesk:
             self._watch_time()
             left = _MOST_CALLS if calls is None else calls
             while left > 0 and clock.monotonic() <= until_s:
-                job = self._next_job()
+                with self.journal.moment():
+                    job = self._next_job()
                 if job is None:
                     break
                 job()

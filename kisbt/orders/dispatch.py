@@ -84,12 +84,8 @@ def _taking_phases(
 
 
 def unsent(desk: Desk, status: Status) -> list[OrderRecord]:
-    """Return the orders that are HELD or that are INTENT, read with one query."""
-    return [
-        order
-        for order in desk.journal.orders(statuses=UNSENT)
-        if order.status is status
-    ]
+    """Return the orders that are HELD or that are INTENT."""
+    return [order for order in desk.journal.pressing() if order.status is status]
 
 
 def release_held(desk: Desk) -> None:
@@ -151,8 +147,9 @@ def due_intents(desk: Desk) -> list[OrderRecord]:
 
 def send(desk: Desk, order: OrderRecord) -> None:
     """Check an intent once more, write down that it leaves, and send it."""
-    proposal = _proposal(desk, order)
-    facts = facts_for(desk, order)
+    with desk.journal.moment():
+        proposal = _proposal(desk, order)
+        facts = facts_for(desk, order)
     try:
         permit = desk.guard.permit(proposal, facts)
     except RiskRefused as error:
@@ -232,7 +229,7 @@ def facts_for(desk: Desk, order: OrderRecord) -> LiveFacts:
         reduce_only=off[0] if off else "",
         frozen=frozen_reasons(desk),
         paused=paused,
-        unresolved=[item.symbol for item in desk.journal.orders(statuses=UNRESOLVED)],
+        unresolved=[i.symbol for i in desk.journal.pressing() if i.is_unresolved],
         stream_up=state.stream_up and state.trades_up,
         offset_s=desk.sources.offset_s(),
         market=market(order.symbol) if market is not None and buys else None,
@@ -415,9 +412,7 @@ def due_changes(desk: Desk) -> list[ChangeRecord | OrderRecord]:
     """
     now_s = desk.clock.monotonic()
     found: list[ChangeRecord | OrderRecord] = [
-        order
-        for order in desk.journal.orders(statuses=AT_BROKER, cancel_wanted=True)
-        if change_due_s(desk, order) <= now_s
+        order for order in to_be_cancelled(desk) if change_due_s(desk, order) <= now_s
     ]
     found.extend(
         change
@@ -425,6 +420,11 @@ def due_changes(desk: Desk) -> list[ChangeRecord | OrderRecord]:
         if change.role is TicketRole.AMEND
     )
     return found
+
+
+def to_be_cancelled(desk: Desk) -> list[OrderRecord]:
+    """Return the orders at the broker whose cancellation is wanted."""
+    return [order for order in desk.journal.pressing() if order.is_at_broker]
 
 
 def change_due_s(desk: Desk, order: OrderRecord) -> float:
@@ -603,6 +603,6 @@ def has_work(desk: Desk) -> bool:
     waiting = (OPEN - {Status.HELD}) - AT_BROKER
     if desk.journal.orders(statuses=waiting - {Status.QUARANTINE}):
         return True
-    if desk.journal.orders(statuses=AT_BROKER, cancel_wanted=True):
+    if to_be_cancelled(desk):
         return True
     return bool(desk.journal.changes(statuses=_CHANGE_OPEN | UNSENT))

@@ -27,6 +27,7 @@ BUSY_MS = 5_000
 DAILY_COPIES = 3
 # SQLite's write-ahead log, which it begins anew after a thousand pages.
 _LOG_PAGES = 1000
+_CACHE_KB = 1_000  # a day's orders; the system keeps the rest of the file
 _LOG_HEAD = 32
 _FRAME_HEAD = 24
 
@@ -198,6 +199,7 @@ def _connect(path: Path, access: Access) -> sqlite3.Connection:
     )
     try:
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
         if access is Access.READ:
             connection.execute("PRAGMA query_only = ON")
         else:

@@ -13,6 +13,7 @@ from kisbt.orders.lifecycle import (
     AT_BROKER,
     OPEN,
     OUTCOMES,
+    UNRESOLVED,
     UNSENT,
     Move,
     Quantities,
@@ -33,6 +34,14 @@ from kisbt.text import _
 _ANSWERS = frozenset(
     {Status.ACKED, Status.REFUSED, Status.CLAIMED, Status.UNKNOWN, Status.NOT_SENT}
 )
+_PRESSING = (
+    f"{decode.SELECT_ORDER} WHERE closed = 0 AND (status IN ("
+    + ", ".join(f"'{status}'" for status in sorted(UNSENT | UNRESOLVED))
+    + ") OR cancel_wanted != '' AND status IN ("
+    + ", ".join(f"'{status}'" for status in sorted(AT_BROKER))
+    + ")) ORDER BY ref"
+)
+_RECORDS_KEPT = 500
 _TOLD = {"accepted": "accepted_told", "ended": "end_told"}
 
 
@@ -240,7 +249,27 @@ class OrderBook(OwnedBook):
         row = self._one(f"{decode.SELECT_ORDER} WHERE ref = ?", ref)
         if row is None:
             raise KeyError(ref)
-        return decode.order(row)
+        return self._decoded(row)
+
+    def _decoded(self, row: decode.Row) -> OrderRecord:
+        """Return a row as a record; that of an order nothing has changed in is kept."""
+        read_from, record = self._records.get(row[0], (None, None))
+        if record is None or read_from != row:
+            if len(self._records) >= _RECORDS_KEPT:
+                self._records.clear()
+            record = decode.order(row)
+            self._records[row[0]] = row, record
+        return record
+
+    def pressing(self) -> tuple[OrderRecord, ...]:
+        """Return the orders something is to be done about, oldest first.
+
+        Those not sent yet, those nobody knows about, and those at the broker whose
+        cancellation is wanted.
+        """
+        return self._keep(
+            _PRESSING, lambda: tuple(map(self._decoded, self._all(_PRESSING)))
+        )
 
     def orders(
         self,
@@ -284,7 +313,7 @@ class OrderBook(OwnedBook):
         sql = f"{decode.SELECT_ORDER}{where} ORDER BY ref"
         return self._keep(
             (sql, *values),
-            lambda: tuple(decode.order(row) for row in self._all(sql, *values)),
+            lambda: tuple(map(self._decoded, self._all(sql, *values))),
         )
 
     def open_orders(self, symbol: str | None = None) -> tuple[OrderRecord, ...]:

@@ -4,20 +4,21 @@ from math import inf
 
 from kisbt.orders import dispatch
 from kisbt.orders.deskstate import Desk
-from kisbt.orders.lifecycle import AT_BROKER, UNRESOLVED, Status
+from kisbt.orders.lifecycle import Status
 from kisbt.orders.polling import resolve_due_s
 
 
 def next_due_s(desk: Desk) -> float | None:
     """Return the seconds until something is due; None for nothing."""
     now_s = desk.clock.monotonic()
-    due = min(
-        _held_due_s(desk, now_s),
-        _intent_due_s(desk, now_s),
-        _change_due_s(desk, now_s),
-        orders_due_s(desk),
-        balance_due_s(desk),
-    )
+    with desk.journal.moment():
+        due = min(
+            _held_due_s(desk, now_s),
+            _intent_due_s(desk, now_s),
+            _change_due_s(desk, now_s),
+            orders_due_s(desk),
+            balance_due_s(desk),
+        )
     return None if due == inf else max(0.0, due - now_s)
 
 
@@ -49,7 +50,7 @@ def _change_due_s(desk: Desk, now_s: float) -> float:
     found = min(
         (
             dispatch.change_due_s(desk, order)
-            for order in desk.journal.orders(statuses=AT_BROKER, cancel_wanted=True)
+            for order in dispatch.to_be_cancelled(desk)
         ),
         default=inf,
     )
@@ -64,8 +65,9 @@ def orders_due_s(desk: Desk) -> float:
     poll, rates = state.orders, desk.settings.rates
     due = poll.ready_s()
     now, now_s = desk.clock.now(), desk.clock.monotonic()
-    for order in desk.journal.orders(statuses=UNRESOLVED - {Status.QUARANTINE}):
-        if order.sent is None:
+    for order in desk.journal.pressing():
+        unclear = order.is_unresolved and order.status is not Status.QUARANTINE
+        if not unclear or order.sent is None:
             continue
         sent_s = now_s - (now - order.sent).total_seconds()
         polls = state.resolve_polls.get(order.ref, 0)

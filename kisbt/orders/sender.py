@@ -27,6 +27,7 @@ from kisbt.errors import (
 from kisbt.model.order import OrderTicket
 from kisbt.model.ports import NewOrder, OrderGateway
 from kisbt.orders.guard import ChangePermit, LiveGuard, Permit
+from kisbt.signals import Signal
 
 ORDER_THREAD: Final = "kisbt-order"
 """Name of the thread that makes orders ready."""
@@ -83,7 +84,7 @@ class Departure:
     def __init__(self, gateway: OrderGateway, order: NewOrder) -> None:
         self._gateway = gateway
         self._order = order
-        self._decided = threading.Event()
+        self._decided = Signal()
         self._leaves = False
         # Without a thread that makes it ready everything happens in `leave`.
         self._made: Future[OrderTicket] | None = None

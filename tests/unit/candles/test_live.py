@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kisbt.candles.columns import VALUES, CandleColumns
-from kisbt.candles.live import Batch, CandleBuilder, Revision
+from kisbt.candles.live import Batch, CandleBuilder
 from kisbt.candles.resample import resample
 from kisbt.candles.store import CandleStore
 from kisbt.clock import KST
@@ -279,7 +279,6 @@ def test_the_chart_corrects_what_is_not_yet_published() -> None:
     batch = only(made.close_due(at("09:01:02")))
     assert batch.candles["990001"] == chart
     assert not batch.uncertain
-    assert not made.revisions
 
 
 def test_the_chart_fills_minutes_nothing_was_heard_of() -> None:
@@ -288,16 +287,13 @@ def test_the_chart_fills_minutes_nothing_was_heard_of() -> None:
     assert only(made.close_due(at("09:04:00"))).end == at("09:03:00")
 
 
-def test_a_published_candle_never_changes_and_the_difference_is_kept() -> None:
+def test_a_published_candle_never_changes() -> None:
     made = builder()
     made.add(tick("09:00:10", 1000))
     published = only(made.close_due(at("09:01:02"))).candles["990001"]
     assert made.correct("990001", published)
     chart = _chart("09:01:00", 1000, 1005, 1000, 1000)
     assert not made.correct("990001", chart)
-    assert not made.correct("990001", chart)
-    found = Revision(symbol="990001", published=published, chart=chart)
-    assert made.revisions == [found]
     assert list(made.candles["990001"]) == [published]
 
 

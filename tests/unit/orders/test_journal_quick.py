@@ -1,5 +1,6 @@
 """What makes the journal quick changes nothing of what it says."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,69 @@ def test_orders_are_read_again_after_every_change(tmp_path: Path) -> None:
     with Journal(journal.path, clock=make_clock(), access=Access.ASSIST) as other:
         other.want_cancel(ref, "halt")
         assert journal.open_orders()[0].cancel_wanted == "halt"
+
+
+def test_a_moment_sees_own_changes_and_those_of_others_after_it(
+    tmp_path: Path,
+) -> None:
+    journal = begin(make_journal(tmp_path))
+    ref = journal.add_order(make_plan(), kind=OrderKind.LIMIT)
+    with Journal(journal.path, clock=make_clock(), access=Access.ASSIST) as other:
+        with journal.moment():
+            journal.record(ref, Status.HELD)
+            assert [order.status for order in journal.pressing()] == [Status.HELD]
+            other.want_cancel(ref, "halt")
+            held = journal.pressing()
+            # What decides reads inside its transaction.
+            assert not journal.begin_sending(ref)
+        assert [order.status for order in held] == [Status.HELD]
+        assert journal.pressing() == ()
+        assert journal.order(ref).status is Status.CANCELLED
+
+
+def test_only_the_thread_in_a_moment_is_in_it(tmp_path: Path) -> None:
+    journal = begin(make_journal(tmp_path))
+    ref = journal.add_order(make_plan(), kind=OrderKind.LIMIT)
+    seen: list[int] = []
+    with (
+        Journal(journal.path, clock=make_clock(), access=Access.ASSIST) as other,
+        journal.moment(),
+    ):
+        assert len(journal.pressing()) == 1
+        other.want_cancel(ref, "halt")
+        thread = threading.Thread(target=lambda: seen.append(len(journal.pressing())))
+        thread.start()
+        thread.join()
+    assert seen == [0]
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_pressing_orders_are_those_something_is_to_be_done_about(
+    tmp_path: Path, wanted: bool
+) -> None:
+    journal = begin(make_journal(tmp_path))
+    intent = journal.add_order(make_plan(number=1), kind=OrderKind.LIMIT)
+    held = journal.add_order(make_plan(number=2), kind=OrderKind.LIMIT, held=True)
+    lost = journal.add_order(make_plan(number=3), kind=OrderKind.LIMIT)
+    journal.record(lost, Status.SENDING)
+    journal.record(lost, Status.UNKNOWN)
+    working, _ticket = send(journal, number=4)
+    gone = journal.add_order(make_plan(number=5), kind=OrderKind.LIMIT)
+    journal.record(gone, Status.DENIED, rule="halt")
+    if wanted:
+        journal.want_cancel(working, "user")
+    found = [order.ref for order in journal.pressing()]
+    assert found == [intent, held, lost, *([working] if wanted else [])]
+
+
+def test_a_record_that_is_kept_is_that_of_the_row(tmp_path: Path) -> None:
+    journal = begin(make_journal(tmp_path))
+    ref = journal.add_order(make_plan(), kind=OrderKind.LIMIT)
+    first = journal.order(ref)
+    assert journal.order(ref) is first
+    assert journal.open_orders()[0] is first
+    journal.record(ref, Status.SENDING)
+    assert (first.status, journal.order(ref).status) == (Status.INTENT, Status.SENDING)
 
 
 def test_what_was_undone_was_never_read(tmp_path: Path) -> None:

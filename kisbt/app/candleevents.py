@@ -1,0 +1,73 @@
+"""What was wrong with candles, kept as columns: some hundred bytes each.
+
+Where the broker's chart counts trades that its stream does not bring, or the other way
+round, there is one for every candle of a session.
+"""
+
+from array import array
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from math import isnan, nan
+
+from kisbt.clock import KST
+from kisbt.model.liverun import CandleChange, CandleEvent
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_KINDS = tuple(CandleChange)
+_VALUES = ("open", "high", "low", "close", "volume")
+_NAMES = (*_VALUES, *(f"true_{name}" for name in _VALUES))
+
+
+class CandleEvents:
+    """Events in the order in which they were noticed."""
+
+    __slots__ = ("_notes", "_numbers", "_symbols", "_times", "_values")
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._times = array("q")  # noticed and END in turn, microseconds since 1970
+        self._numbers = array("i")  # kind and symbol in turn
+        self._values = array("d")  # ten for each event; NaN is None
+        self._symbols: dict[str, int] = {}
+        self._notes: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._times) // 2
+
+    def __iter__(self) -> Iterator[CandleEvent]:
+        symbols = tuple(self._symbols)
+        for number in range(len(self)):
+            noticed, end = self._times[2 * number : 2 * number + 2]
+            kind, symbol = self._numbers[2 * number : 2 * number + 2]
+            first = number * len(_NAMES)
+            values = self._values[first : first + len(_NAMES)]
+            yield CandleEvent(
+                at=_moment(noticed),
+                kind=_KINDS[kind],
+                symbol=symbols[symbol],
+                bar=_moment(end),
+                note=self._notes.get(number, ""),
+                **{
+                    name: None if isnan(value) else value
+                    for name, value in zip(_NAMES, values, strict=True)
+                },
+            )
+
+    def append(self, event: CandleEvent) -> None:
+        """Add an event; its times are aware, none of its values is NaN."""
+        if event.note:
+            self._notes[len(self)] = event.note
+        known = self._symbols.setdefault(event.symbol, len(self._symbols))
+        self._times.extend((_micros(event.at), _micros(event.bar)))
+        self._numbers.extend((_KINDS.index(event.kind), known))
+        values = (getattr(event, name) for name in _NAMES)
+        self._values.extend(nan if value is None else value for value in values)
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def _moment(micros: int) -> datetime:
+    return (_EPOCH + micros * _MICROSECOND).astimezone(KST)
