@@ -19,7 +19,7 @@ class Signal:
         self._down.acquire()
 
     def is_set(self) -> bool:
-        """Return whether it is up."""
+        """Return whether it is up; no, for a moment, while the waiter passes."""
         return not self._down.locked()
 
     def set(self) -> None:
@@ -28,12 +28,12 @@ class Signal:
             self._down.release()
 
     def clear(self) -> None:
-        """Lower it; for the thread that waits."""
+        """Lower it; for the thread that waits: while it passes, others cannot."""
         self._down.acquire(blocking=False)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until it is up, or so long; return whether it is."""
-        if not self._down.acquire(timeout=-1 if seconds is None else seconds):
+        if not self._down.acquire(timeout=-1 if seconds is None else max(0.0, seconds)):
             return False
         self.set()
         return True

@@ -33,11 +33,12 @@ class CandleEvents:
         self._notes: dict[int, str] = {}
 
     def __len__(self) -> int:
-        return len(self._times) // 2
+        return len(self._values) // len(_NAMES)  # written last
 
     def __iter__(self) -> Iterator[CandleEvent]:
+        count = len(self)
         symbols = tuple(self._symbols)
-        for number in range(len(self)):
+        for number in range(count):
             noticed, end = self._times[2 * number : 2 * number + 2]
             kind, symbol = self._numbers[2 * number : 2 * number + 2]
             first = number * len(_NAMES)

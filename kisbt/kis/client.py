@@ -119,7 +119,7 @@ T = TypeVar("T")
 MAX_PAGES = 200
 """Pages of one query; 3,000 orders on mock. A query that goes on is a loop."""
 _ATTEMPTS = 4  # of one page
-# A turn of the rate is lost when it has not been used for so long.
+# Later than this, and by most of a turn, an order needs another turn of the rate.
 _SLOT_S = 0.05
 _RESTARTS = 3  # of a query whose data changed between its pages
 _RECENT_DAYS = 88  # inside three months of any length; older orders are archived
@@ -604,8 +604,9 @@ class KisClient:
         """Let an order leave, unless it is held by now."""
         began_s = self._clock.monotonic()
         leave()
-        if self._clock.monotonic() - began_s > _SLOT_S:
-            # Other calls are reckoned from when this one had its turn.
+        late_s = self._clock.monotonic() - began_s
+        if late_s > max(_SLOT_S, 0.8 * self._limiter.turn_s):
+            # The next call may have had its turn already.
             self._limiter.acquire(priority, max_wait_s=max_wait_s)
         held = self.hold()
         if held:  # while token, rate, connection or journal were waited for

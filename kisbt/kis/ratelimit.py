@@ -320,6 +320,9 @@ class RateLimiter:
     """Hand out the moments at which calls may leave.
 
     One of it serves all threads of a process; processes meet in the file.
+
+    Attributes:
+        turn_s: seconds between calls, while the server has refused none.
     """
 
     def __init__(
@@ -339,7 +342,7 @@ class RateLimiter:
         Raises:
             StorageError: the file cannot be written.
         """
-        self._base_s = interval_s
+        self.turn_s = interval_s
         self._clock = clock or SystemClock()
         self._file = _BudgetFile(path if interval_s > 0 else None)
         self._owner = f"{os.getpid()}-{id(self):x}"
@@ -359,7 +362,7 @@ class RateLimiter:
         Raises:
             NotSent: `max_wait_s` would be exceeded.
         """
-        if self._base_s <= 0:
+        if self.turn_s <= 0:
             return
         since_s = self._clock.monotonic()
         with self._lock:
@@ -375,12 +378,12 @@ class RateLimiter:
 
     def throttled(self, retry_after_s: float = 0.0) -> None:
         """Slow down: KIS said that there were too many calls."""
-        if self._base_s <= 0:
+        if self.turn_s <= 0:
             return
         with self._lock, self._file.held():
             now_s = self._clock.monotonic()
             state = self._read(now_s)
-            state = state.slowed(now_s, self._base_s, retry_after_s)
+            state = state.slowed(now_s, self.turn_s, retry_after_s)
             self._next_s = state.next_s
             self._write(state)
 
@@ -389,7 +392,7 @@ class RateLimiter:
         with self._lock, self._file.held():
             now_s = self._clock.monotonic()
             state = self._read(now_s)
-            return state.interval_s(now_s, self._base_s)
+            return state.interval_s(now_s, self.turn_s)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -401,7 +404,7 @@ class RateLimiter:
         text = self._file.read().rstrip()
         known, state = self._written
         # Most often nobody else has written since.
-        return state if text == known else parse_budget(text, now_s, self._base_s)
+        return state if text == known else parse_budget(text, now_s, self.turn_s)
 
     def _write(self, state: Budget) -> None:
         text = state.as_json()
@@ -427,7 +430,7 @@ class RateLimiter:
             rank = bisect_left(self._queue, ticket)
             now_s = self._clock.monotonic()
             if rank:  # only the first of the queue looks at the file
-                return max(self._next_s - now_s, 0.0) + rank * self._base_s
+                return max(self._next_s - now_s, 0.0) + rank * self.turn_s
             with self._file.held():
                 now_s = self._clock.monotonic()
                 state = self._read(now_s)
@@ -439,7 +442,7 @@ class RateLimiter:
                         until_s=now_s,
                     ),
                     now_s,
-                    self._base_s,
+                    self.turn_s,
                 )
                 self._write(state)
             self._next_s = state.next_s

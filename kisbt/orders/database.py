@@ -246,7 +246,7 @@ class Database:
             read: makes a value nobody changes.
         """
         with self._lock:
-            if self._moment_of != threading.get_ident():
+            if self._depth or self._moment_of != threading.get_ident():
                 self._others = self._one("PRAGMA data_version")[0]
             state = (self._others, self._db.total_changes, self._undone)
             if state != self._kept_at:
@@ -264,10 +264,10 @@ class Database:
         For some reads in a row that take less than a look for each of them. What this
         process writes is seen as ever, and so is all that a transaction reads.
         """
-        with self._lock:
-            self._others = self._one("PRAGMA data_version")[0]
-            self._moment_of = threading.get_ident()
         try:
+            with self._lock:
+                self._others = self._one("PRAGMA data_version")[0]
+                self._moment_of = threading.get_ident()
             yield
         finally:
             self._moment_of = None

@@ -147,9 +147,8 @@ def due_intents(desk: Desk) -> list[OrderRecord]:
 
 def send(desk: Desk, order: OrderRecord) -> None:
     """Check an intent once more, write down that it leaves, and send it."""
-    with desk.journal.moment():
-        proposal = _proposal(desk, order)
-        facts = facts_for(desk, order)
+    proposal = _proposal(desk, order)
+    facts = facts_for(desk, order)
     try:
         permit = desk.guard.permit(proposal, facts)
     except RiskRefused as error:

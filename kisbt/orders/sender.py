@@ -139,7 +139,7 @@ class OrderThread:
 
     def submit(self, work: Work) -> "Future[OrderTicket]":
         """Do `work` in the thread."""
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():
             thread = threading.Thread(target=self._run, name=ORDER_THREAD, daemon=True)
             thread.start()
             self._thread = thread

@@ -36,6 +36,8 @@ def test_a_moment_sees_own_changes_and_those_of_others_after_it(
             other.want_cancel(ref, "halt")
             held = journal.pressing()
             # What decides reads inside its transaction.
+            with journal.together():
+                assert journal.pressing() == ()
             assert not journal.begin_sending(ref)
         assert [order.status for order in held] == [Status.HELD]
         assert journal.pressing() == ()
