@@ -28,6 +28,7 @@ from kisbt.model.order import OrderTicket
 from kisbt.model.ports import NewOrder, OrderGateway
 from kisbt.orders.guard import ChangePermit, LiveGuard, Permit
 from kisbt.signals import Signal
+from kisbt.text import _
 
 ORDER_THREAD: Final = "kisbt-order"
 """Name of the thread that makes orders ready."""
@@ -122,7 +123,7 @@ class Departure:
     def _last_step(self) -> None:
         self._decided.wait()
         if not self._leaves:
-            raise NotSent("withdrawn")  # nobody is told
+            raise NotSent(_("it was withdrawn"))
 
 
 class OrderThread:

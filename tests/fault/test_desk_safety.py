@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,7 +10,7 @@ from kisbt.orders.guard import GuardLimits
 from kisbt.orders.journal import Journal
 from kisbt.orders.journalfile import Access
 from kisbt.orders.ledger import FillSource
-from kisbt.orders.lifecycle import UNSENT, Status
+from kisbt.orders.lifecycle import Status
 from kisbt.orders.rows import OrderRecord
 from tests.helpers.desk import SYMBOL, Bench, bench
 
@@ -68,11 +67,13 @@ def test_a_halt_between_two_looks_ends_no_run(
             plan = replace(plan, order_type=OrderType.CLOSE)
         ref = live.desk.submit(plan)
         assert live.journal.order(ref).status is status
-        seen = live.journal.orders
+        seen = live.journal.pressing
+        halted: list[bool] = []
 
-        def then_halted(**options: Any) -> tuple[OrderRecord, ...]:
-            found = seen(**options)
-            if options.get("statuses") == UNSENT and any(o.ref == ref for o in found):
+        def then_halted() -> tuple[OrderRecord, ...]:
+            found = seen()
+            if any(o.ref == ref for o in found) and not halted:
+                halted.append(True)
                 live.latch.raise_("test", "command")
                 with Journal(
                     live.journal.path, clock=live.time, access=Access.ASSIST
@@ -86,8 +87,9 @@ def test_a_halt_between_two_looks_ends_no_run(
                     live.time.now().replace(hour=15, minute=21) - live.time.now()
                 ).total_seconds()
             )
-        monkeypatch.setattr(live.journal, "orders", then_halted)
+        monkeypatch.setattr(live.journal, "pressing", then_halted)
         live.turn()
+        assert halted
         assert live.status(ref) == "cancelled"
         assert live.posts() == 0
 
