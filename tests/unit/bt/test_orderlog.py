@@ -222,6 +222,7 @@ def test_a_run_holds_as_many_orders_at_its_end_as_at_its_begin() -> None:
     candles = {
         f"99000{n}": store.read(f"99000{n}", MINUTE).slice(0, 310) for n in (1, 2, 3)
     }
+    gc.collect()  # what tests before have left is none of this run's
     live = run_live(_Busy, candles, warmup=60)
     made = len(live.broker.recorder.orders)
     # Limit orders rest until the close; so many fills, refusals and ends do not.
