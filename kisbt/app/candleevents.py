@@ -6,14 +6,11 @@ round, there is one for every candle of a session.
 
 from array import array
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from math import isnan, nan
 
-from kisbt.clock import KST
 from kisbt.model.liverun import CandleChange, CandleEvent
+from kisbt.orders.decode import micros, moment
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _KINDS = tuple(CandleChange)
 _VALUES = ("open", "high", "low", "close", "volume")
 _NAMES = (*_VALUES, *(f"true_{name}" for name in _VALUES))
@@ -44,10 +41,10 @@ class CandleEvents:
             first = number * len(_NAMES)
             values = self._values[first : first + len(_NAMES)]
             yield CandleEvent(
-                at=_moment(noticed),
+                at=moment(noticed),
                 kind=_KINDS[kind],
                 symbol=symbols[symbol],
-                bar=_moment(end),
+                bar=moment(end),
                 note=self._notes.get(number, ""),
                 **{
                     name: None if isnan(value) else value
@@ -60,15 +57,7 @@ class CandleEvents:
         if event.note:
             self._notes[len(self)] = event.note
         known = self._symbols.setdefault(event.symbol, len(self._symbols))
-        self._times.extend((_micros(event.at), _micros(event.bar)))
+        self._times.extend((micros(event.at), micros(event.bar)))
         self._numbers.extend((_KINDS.index(event.kind), known))
         values = (getattr(event, name) for name in _NAMES)
         self._values.extend(nan if value is None else value for value in values)
-
-
-def _micros(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def _moment(micros: int) -> datetime:
-    return (_EPOCH + micros * _MICROSECOND).astimezone(KST)

@@ -229,13 +229,16 @@ class LiveStore:
             self._wake.set()
         return woken
 
-    def wait_looked(self, seconds: float) -> None:
+    def wait_looked(self, seconds: float) -> bool:
         """Wait, but not longer, until stops have seen the trades offered to them.
 
         Or until `end_look`. Two threads that compute get half a
         processor each; an order waits for one of them only.
+
+        Returns:
+            Whether they have, or it was ended.
         """
-        self._looked.wait(seconds)
+        return self._looked.wait(seconds)
 
     def take_ticks(self) -> list[Tick]:
         """Return the trades of watched symbols since the last call."""

@@ -17,7 +17,7 @@ from kisbt.orders.decode import order_key
 from kisbt.orders.deskstate import Desk
 from kisbt.orders.guard import LiveFacts, Proposal, SentOrder
 from kisbt.orders.ladders import Step
-from kisbt.orders.lifecycle import AT_BROKER, OPEN, UNRESOLVED, UNSENT, Status
+from kisbt.orders.lifecycle import AT_BROKER, UNRESOLVED, UNSENT, Status
 from kisbt.orders.rows import ChangeRecord, OrderRecord, TicketRecord, TicketRole
 from kisbt.orders.sender import Answer, Departure, Sent
 from kisbt.text import _
@@ -599,9 +599,7 @@ def _settle_change(desk: Desk, change: int, sent: Sent) -> None:
 
 def has_work(desk: Desk) -> bool:
     """Return whether anything is unsent or unresolved, held orders left out."""
-    waiting = (OPEN - {Status.HELD}) - AT_BROKER
-    if desk.journal.orders(statuses=waiting - {Status.QUARANTINE}):
-        return True
-    if to_be_cancelled(desk):
+    patient = Status.HELD, Status.QUARANTINE
+    if any(order.status not in patient for order in desk.journal.pressing()):
         return True
     return bool(desk.journal.changes(statuses=_CHANGE_OPEN | UNSENT))

@@ -138,7 +138,7 @@ class OrderThread:
         self._jobs: SimpleQueue[tuple[Future[OrderTicket], Work]] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def submit(self, work: Work) -> "Future[OrderTicket]":
+    def submit(self, work: Work) -> Future[OrderTicket]:
         """Do `work` in the thread."""
         if self._thread is None or not self._thread.is_alive():
             thread = threading.Thread(target=self._run, name=ORDER_THREAD, daemon=True)
@@ -182,7 +182,7 @@ class OrderSender:
         self.guard = guard
 
     @contextmanager
-    def ready(self, permit: Permit) -> Iterator["Departure"]:
+    def ready(self, permit: Permit) -> Iterator[Departure]:
         """Make a new order ready to be sent, once: what it yields sends it.
 
         Not a byte leaves before that, nor after the block.

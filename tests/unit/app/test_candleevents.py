@@ -1,4 +1,4 @@
-"""Differences of candles come back as they were put down, and take little room."""
+"""Differences of candles come back as they were put down."""
 
 from datetime import datetime, timedelta
 

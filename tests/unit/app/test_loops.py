@@ -142,6 +142,18 @@ def test_strategy_stands_back_until_its_order_has_been_worked() -> None:
             assert worked[-1] > before
 
 
+def test_loop_is_hurried_until_the_order_has_been_worked() -> None:
+    with turning() as (thread, session, _clock):
+        thread.stand_back()
+        assert not thread.is_hurried
+        hurried: list[bool] = []
+        session.inside = lambda: hurried.append(thread.is_hurried)
+        session.turned.clear()
+        thread.hurry()
+        assert session.turned.wait(30)
+        assert hurried[-1]
+
+
 def test_strategy_does_not_wait_for_a_loop_that_hangs() -> None:
     with turning() as (thread, session, _clock):
         session.go.clear()

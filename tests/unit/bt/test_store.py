@@ -119,26 +119,21 @@ def test_loop_waits_until_a_stop_has_seen_its_trade() -> None:
     store = LiveStore(wait_s=0.0)
     tick = Tick(SYMBOL, OPEN, 1000, 1, 0, 0, 0, None)
     assert not store.offer_ticks([tick])  # nobody watches
-    store.wait_looked(60.0)  # and so there is nothing to wait for
+    assert store.wait_looked(0.0)  # and so there is nothing to wait for
     store.watched = frozenset({SYMBOL})
     assert store.offer_ticks([tick])
-    waited = threading.Thread(target=store.wait_looked, args=(60.0,))
-    waited.start()
     store.get_notifications()  # a pass begins; the trade has not been looked at
-    assert waited.is_alive()
+    assert not store.wait_looked(0.0)
     store.take_ticks()
+    assert not store.wait_looked(0.0)  # nor is the pass over
     store.get_notifications()
-    waited.join(10)
-    assert not waited.is_alive()
+    assert store.wait_looked(0.0)
 
 
 def test_loop_waits_no_longer_once_there_is_an_order() -> None:
     store = LiveStore()
     store.watched = frozenset({SYMBOL})
     store.offer_ticks([Tick(SYMBOL, OPEN, 1000, 1, 0, 0, 0, None)])
-    waited = threading.Thread(target=store.wait_looked, args=(60.0,))
-    waited.start()
-    assert waited.is_alive()
+    assert not store.wait_looked(0.0)
     store.end_look()
-    waited.join(10)
-    assert not waited.is_alive()
+    assert store.wait_looked(0.0)
