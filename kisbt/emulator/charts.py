@@ -1,12 +1,13 @@
 """Rows of charts, as the broker labels and orders them."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, time
+from datetime import date, datetime, time, timedelta
 from itertools import accumulate, groupby
 
 from kisbt.candles.columns import CandleColumns
+from kisbt.emulator.engine import Forming
 from kisbt.emulator.market import Bar, Listing
 from kisbt.model.instrument import Product
 from kisbt.model.quote import ChartRow, Period
@@ -164,3 +165,46 @@ def flat_row(listing: Listing, day: date, until: time) -> ChartRow:
         volume=0,
         amount=round(listing.value),
     )
+
+
+def with_inserted(
+    bars: Sequence[Bar], inserted: Mapping[datetime, Forming]
+) -> list[Bar]:
+    """Return a symbol's minutes with the trades that no candle has.
+
+    Args:
+        bars: of the scenario, oldest first.
+        inserted: minutes of the other trades, made at the last price, by start.
+    """
+    made = []
+    for bar in bars:
+        more = inserted.get(bar.start)
+        if more is None:
+            made.append(bar)
+            continue
+        made.append(
+            replace(
+                bar,
+                open=more.open,
+                high=max(bar.high, more.high),
+                low=min(bar.low, more.low),
+                volume=bar.volume + more.volume,
+            )
+        )
+    known = {bar.start for bar in bars}
+    symbol = bars[0].symbol if bars else ""
+    made += [
+        Bar(
+            symbol,
+            start,
+            start + timedelta(minutes=1),
+            more.open,
+            more.high,
+            more.low,
+            more.close,
+            more.volume,
+        )
+        for start, more in inserted.items()
+        if start not in known
+    ]
+    return sorted(made, key=lambda bar: bar.start)

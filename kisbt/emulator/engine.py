@@ -57,6 +57,12 @@ class Forming:
     close: float
     volume: int
 
+    def add(self, price: float, quantity: int) -> None:
+        """Let one more trade be part of it."""
+        self.high, self.low = max(self.high, price), min(self.low, price)
+        self.close = price
+        self.volume += quantity
+
 
 class Engine:
     """Moves the market through its sessions.
@@ -64,6 +70,7 @@ class Engine:
     Attributes:
         floor: prices and time.
         closed: today's finished candles by symbol, oldest first.
+        inserted: today's minutes of trades that no candle has, by symbol and start.
         finished: nothing is left to replay.
         on_candle: called when a candle has closed, after its orders were matched.
     """
@@ -84,6 +91,7 @@ class Engine:
         self.scenario = scenario
         self.closed: dict[str, list[Bar]] = {}
         self.forming: dict[str, Forming] = {}
+        self.inserted: dict[str, dict[datetime, Forming]] = {}
         self.finished = False
         self.on_candle: Callable[[Bar], None] | None = None
         self._desks = desks
@@ -189,7 +197,7 @@ class Engine:
         }
         self.floor.begin_session(day, scenario.instruments, bases)
         self.closed, self.forming, self._last = {}, {}, {}
-        self._crowded = {}
+        self._crowded, self.inserted = {}, {}
         for desk in self._desks:
             desk.begin_session(day)
 
@@ -231,6 +239,27 @@ class Engine:
         self._last[symbol] = (point.price, side)
         floor.trade(Trade(symbol, floor.now, point.price, point.quantity, side))
 
+    def insert(self, trade: Trade) -> None:
+        """Let a trade happen now that is in no candle of the scenario."""
+        if not self.floor.listings[trade.symbol].halted:
+            self._insert(trade)
+        self.floor.trade(trade)
+
+    def _insert(self, trade: Trade) -> None:
+        start = trade.time.replace(second=0, microsecond=0)
+        minutes = self.inserted.setdefault(trade.symbol, {})
+        found = minutes.get(start)
+        if found is not None:
+            found.add(trade.price, trade.quantity)
+            return
+        price = trade.price
+        # The price it is made at is the last one: the minute's open if it has one.
+        forming = self.forming.get(trade.symbol)
+        if forming is not None and forming.start == start:
+            price = forming.open
+        minutes[start] = Forming(start, price, price, price, price, 0)
+        minutes[start].add(trade.price, trade.quantity)
+
     def _resumes(self, listing: Listing) -> bool:
         """End an interruption whose time is over."""
         until = listing.halted_until
@@ -246,10 +275,7 @@ class Engine:
                 bar.start, price, price, price, price, point.quantity
             )
             return
-        forming = self.forming[bar.symbol]
-        forming.high, forming.low = max(forming.high, price), min(forming.low, price)
-        forming.close = price
-        forming.volume += point.quantity
+        self.forming[bar.symbol].add(price, point.quantity)
 
     def _match_trade(
         self, bar: Bar, point: Point, before: float, *, opens: bool

@@ -156,7 +156,7 @@ class Levers:
     def _flood(self, fault: Fault) -> None:
         """Trade as often as asked at the last price, one share each."""
         count = int(fault.number("arg", 1_000))
-        floor = self._house.floor
+        floor, engine = self._house.floor, self._house.engine
         wanted = fault.word("symbol")
         listings = [
             item
@@ -166,7 +166,7 @@ class Levers:
         for number in range(count if listings else 0):
             listing = listings[number % len(listings)]
             last = Side.BUY if number % 2 else Side.SELL
-            floor.trade(Trade(listing.symbol, floor.now, listing.last, 1, last))
+            engine.insert(Trade(listing.symbol, floor.now, listing.last, 1, last))
 
     async def _clock(self, fault: Fault) -> None:
         if fault.do == "jump":

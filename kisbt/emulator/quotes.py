@@ -14,6 +14,7 @@ from kisbt.emulator.charts import (
     minute_rows,
     running_row,
     shown,
+    with_inserted,
 )
 from kisbt.emulator.engine import Engine
 from kisbt.emulator.market import Bar, Listing
@@ -360,7 +361,8 @@ class Quotes:
                     forming.volume,
                 )
             )
-        return bars
+        inserted = self.engine.inserted.get(symbol)
+        return with_inserted(bars, inserted) if inserted else bars
 
     def past_minutes(self, request: PastMinutesQuery) -> Chart:
         """Return 120 minutes of a day up to a time."""

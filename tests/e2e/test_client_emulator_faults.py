@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, time, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from kisbt.kis.stream import Alert, Gap, KisStream, StreamEvent, Trouble
 from kisbt.model.account import Environment
 from kisbt.model.order import Notice, NoticeKind, OrderKind, Side
 from kisbt.model.ports import NewOrder
+from kisbt.model.quote import Tick
 
 pytestmark = [pytest.mark.e2e, pytest.mark.fault]
 
@@ -242,6 +243,39 @@ def test_row_57_second_program_with_the_key_is_told(
     assert next_of(second, Alert).trouble is Trouble.IN_USE
     assert stream.state().ready
     assert second.stop(10)
+
+
+def test_chart_counts_the_trades_of_a_flood(
+    emulator: Emulator, client: KisClient, stream: KisStream
+) -> None:
+    """What a listener makes of the trades is what the chart says."""
+    emulator.fault("clock(pause)")
+    emulator.advance_to(MORNING + timedelta(minutes=1))
+    for seconds in (40, 15, 8, 30, 20, 45, 3, 29, 31, 20):
+        emulator.fault({"verb": "ws", "do": "flood", "arg": 7, "symbol": SYMBOL})
+        emulator.advance(seconds)
+    heard: dict[time, list[Tick]] = {}
+    until = SystemClock().monotonic() + 10
+    rows = client.fetch_minutes(SYMBOL, MORNING.date(), time(9, 34))[:4]
+    minutes = {row.start for row in rows}
+    count = sum(row.volume for row in rows)
+    while sum(tick.quantity for ticks in heard.values() for tick in ticks) < count:
+        assert SystemClock().monotonic() < until
+        for tick in stream.take_ticks():
+            if (minute := tick.at.time().replace(second=0)) in minutes:
+                heard.setdefault(minute, []).append(tick)
+    assert len(rows) == len(heard) == 4
+    for row in rows:
+        assert row.start is not None
+        ticks = heard[row.start]
+        prices = [tick.price for tick in ticks]
+        assert (row.open, row.high, row.low, row.close, row.volume) == (
+            prices[0],
+            max(prices),
+            min(prices),
+            prices[-1],
+            sum(tick.quantity for tick in ticks),
+        )
 
 
 def test_trades_arrive(emulator: Emulator, stream: KisStream) -> None:
