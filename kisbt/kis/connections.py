@@ -106,45 +106,42 @@ class OneShot:
             target: path and query, beginning with a slash.
             headers: of the request; `Connection: close` is added.
             body: None for none.
-            leave: called before the first byte, connected already; may raise. Called
-                again when it took so long that the connection was made anew.
+            leave: called right before the first byte, all else done already; may
+                raise. Called again when it took so long that the connection was made
+                anew.
 
         Raises:
             HTTPError, OSError, http.client.HTTPException, ValueError: it failed; the
                 exchange under way knows whether anything left.
         """
-        connection = self._connection()
-        try:
-            connection.connect()
-            for _turn in range(_TURNS):
-                if leave is None or _is_quick(leave):
-                    break
-                # A server may be about to close what has been silent for long. The
-                # next call of `leave` has less to wait for.
-                connection.close()
-                connection = self._connection()
-                connection.connect()
-            else:
-                raise TimeoutError("the connections grew old")
-            connection.timeout = self._read_s
-            # A server that has closed its ear may have answered before.
-            with suppress(BrokenPipeError):
-                connection.request(
-                    method,
-                    target,
-                    body=body,
-                    headers={**headers, "Connection": "close"},
-                    preload_content=False,
-                )
-            response = connection.getresponse()
+        for _turn in range(_TURNS):
+            connection = self._connection()
             try:
-                yield response
+                connection.connect()
+                connection.timeout = self._read_s
+                connection.leave = leave
+                # A server that has closed its ear may have answered before.
+                with suppress(BrokenPipeError):
+                    connection.request(
+                        method,
+                        target,
+                        body=body,
+                        headers={**headers, "Connection": "close"},
+                        preload_content=False,
+                    )
+                response = connection.getresponse()
+                try:
+                    yield response
+                finally:
+                    response.close()
+            except _GrewOldError:
+                continue  # the next call of `leave` has less to wait for
             finally:
-                response.close()
-        finally:
-            connection.close()
+                connection.close()
+            return
+        raise TimeoutError("the connections grew old")
 
-    def _connection(self) -> HTTPConnection:
+    def _connection(self) -> "_Connection | _TlsConnection":
         if self._tls is None:
             return _Connection(self._host, self._port, timeout=self._connect_s)
         return _TlsConnection(
@@ -152,12 +149,29 @@ class OneShot:
         )
 
 
-def _is_quick(leave: Callable[[], None]) -> bool:
-    """Call `leave`; return whether a connection made before is still a new one."""
-    began_s = _clock.monotonic()
-    leave()
-    Exchange.restart()
-    return _clock.monotonic() - began_s < _SILENT_S
+class _GrewOldError(Exception):
+    """A server may be about to close a connection that has been silent for long."""
+
+
+class _Leaving(HTTPConnection):
+    """A connection that asks before the first byte leaves.
+
+    Attributes:
+        leave: see `OneShot.exchange`.
+    """
+
+    leave: Callable[[], None] | None = None
+
+    def send(self, data: Any) -> None:
+        """Send what a request is made of; the first part waits for `leave`."""
+        if self.leave is not None:
+            leave, self.leave = self.leave, None
+            began_s = _clock.monotonic()
+            leave()
+            Exchange.restart()
+            if _clock.monotonic() - began_s >= _SILENT_S:
+                raise _GrewOldError
+        super().send(data)
 
 
 def _tls_context() -> ssl.SSLContext:
@@ -167,7 +181,7 @@ def _tls_context() -> ssl.SSLContext:
     return context
 
 
-class _Connection(HTTPConnection):
+class _Connection(_Leaving):
     """A plain connection, to the emulator."""
 
     def connect(self) -> None:
@@ -179,7 +193,7 @@ class _Connection(HTTPConnection):
         return WatchedSocket.adopt(super()._new_conn())
 
 
-class _TlsConnection(HTTPSConnection):
+class _TlsConnection(_Leaving, HTTPSConnection):
     """A connection with TLS."""
 
     def connect(self) -> None:

@@ -155,7 +155,7 @@ def send(desk: Desk, order: OrderRecord) -> None:
         _not_permitted(desk, order, error)
         return
     with desk.sender.ready(permit) as departure:
-        if not desk.journal.begin_sending(order.ref):
+        if not desk.journal.begin_sending(order.ref, meanwhile=departure.make_ready):
             return
         sent = _sent_in_time(desk, order.ref, departure)
     _remember(desk, order.ref, proposal.order)

@@ -1,6 +1,6 @@
 """The journal's orders, and the numbers the broker gave them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -135,12 +135,18 @@ class OrderBook(OwnedBook):
                 self._cry(ref, status, branch=branch, number=number, note=note)
             raise
 
-    def begin_sending(self, ref: int) -> bool:
+    def begin_sending(
+        self, ref: int, *, meanwhile: Callable[[], None] = lambda: None
+    ) -> bool:
         """Note that an order is about to leave (W2); return whether it may.
 
         It may not if another process has ended it meanwhile. One whose cancellation
         was asked for while it was away on a first try, which did not arrive, ends
         here.
+
+        Args:
+            ref: of the order.
+            meanwhile: called when only the disk is left to wait for.
 
         Raises:
             StorageError: not written: it must not leave.
@@ -156,6 +162,7 @@ class OrderBook(OwnedBook):
             self._write(ref, self._moved(order, Status.SENDING, move, None))
             self._event(Status.SENDING, ref)
             self._note_mark(order.status, Status.SENDING, move)
+            meanwhile()
         return True
 
     def _record(

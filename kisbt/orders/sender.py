@@ -82,19 +82,23 @@ class Sent:
 class Departure:
     """A new order on its way out; `leave` lets it go."""
 
-    def __init__(self, gateway: OrderGateway, order: NewOrder) -> None:
+    def __init__(
+        self, gateway: OrderGateway, order: NewOrder, beside: "OrderThread | None"
+    ) -> None:
         self._gateway = gateway
         self._order = order
+        self._beside = beside
         self._decided = Signal()
         self._leaves = False
         # Without a thread that makes it ready everything happens in `leave`.
         self._made: Future[OrderTicket] | None = None
 
-    def make_ready(self, beside: "OrderThread") -> None:
-        """Have a thread do all that comes before the first byte."""
-        self._made = beside.submit(
-            partial(self._gateway.send_order, self._order, leave=self._last_step)
-        )
+    def make_ready(self) -> None:
+        """Have the thread, if there is one, do all that comes before the first byte."""
+        if self._beside is not None:
+            self._made = self._beside.submit(
+                partial(self._gateway.send_order, self._order, leave=self._last_step)
+            )
 
     def leave(self) -> Sent:
         """Send the order; return what the broker says to it.
@@ -170,7 +174,7 @@ class OrderSender:
             gateway: to the broker.
             guard: gives the permits.
             ahead: a thread prepares an order, connection included, while the caller
-                writes it down (`ready`).
+                writes it down (`Departure.make_ready`).
 
         Raises:
             TypeError: there is no guard.
@@ -183,14 +187,12 @@ class OrderSender:
 
     @contextmanager
     def ready(self, permit: Permit) -> Iterator[Departure]:
-        """Make a new order ready to be sent, once: what it yields sends it.
+        """Have a new order at hand, to be sent once: what it yields sends it.
 
         Not a byte leaves before that, nor after the block.
         """
-        departure = Departure(self._gateway, permit.use())
+        departure = Departure(self._gateway, permit.use(), self._beside)
         try:
-            if self._beside is not None:
-                departure.make_ready(self._beside)
             yield departure
         finally:
             departure.stay()

@@ -17,7 +17,8 @@ from kisbt.kis.servers import emulator_server
 from kisbt.kis.transport import TOTAL_S, HttpRequest, RequestsTransport
 from kisbt.model.account import Environment
 from kisbt.orders.lifecycle import Status
-from kisbt.orders.sender import ORDER_THREAD
+from kisbt.orders.rows import Mark
+from kisbt.orders.sender import ORDER_THREAD, Departure
 from tests.helpers.desk import Bench, bench
 from tests.helpers.loopback import Loopback, answer
 
@@ -57,20 +58,23 @@ def test_connection_is_made_before_the_commit_ends(
 ) -> None:
     """The other half: what is made ready really is made ready meanwhile."""
     connected = threading.Event()
-    connect, begin = connections._Connection.connect, live.journal.begin_sending
+    connect, run_sql = connections._Connection.connect, live.journal._run_sql
+    waited: list[bool] = []
 
     def connecting(self: Any) -> None:
         connect(self)
         if threading.current_thread().name == ORDER_THREAD:
             connected.set()
 
-    def begin_sending(ref: int) -> bool:
-        assert connected.wait(10)
-        return begin(ref)
+    def running(sql: str, *values: Any) -> Any:
+        if sql == "COMMIT" and live.journal._marks == [Mark.SENDING]:
+            waited.append(connected.wait(10))
+        return run_sql(sql, *values)
 
     monkeypatch.setattr(connections._Connection, "connect", connecting)
-    monkeypatch.setattr(live.journal, "begin_sending", begin_sending)
+    monkeypatch.setattr(live.journal, "_run_sql", running)
     assert live.order().status is not Status.INTENT
+    assert waited == [True]
     assert live.posts() == 1
     assert live.wrong() == []
 
@@ -80,9 +84,9 @@ def test_order_ended_meanwhile_by_another_process_stays(
 ) -> None:
     begin = live.journal.begin_sending
 
-    def begin_sending(ref: int) -> bool:
+    def begin_sending(ref: int, **options: Any) -> bool:
         live.journal.record(ref, Status.CANCELLED, confirmed_by="local")
-        return begin(ref)
+        return begin(ref, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(live.journal, "begin_sending", begin_sending)
@@ -98,7 +102,7 @@ def test_order_ended_meanwhile_by_another_process_stays(
 def test_order_that_cannot_be_written_down_stays(
     live: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def begin_sending(ref: int) -> bool:
+    def begin_sending(ref: int, **options: Any) -> bool:
         raise StorageError("disk full")
 
     monkeypatch.setattr(live.journal, "begin_sending", begin_sending)
@@ -118,8 +122,8 @@ def test_halt_during_the_commit_holds_the_order(
 ) -> None:
     begin = live.journal.begin_sending
 
-    def begin_sending(ref: int) -> bool:
-        begun = begin(ref)
+    def begin_sending(ref: int, **options: Any) -> bool:
+        begun = begin(ref, **options)
         live.client.hold = lambda: "halted"
         return begun
 
@@ -135,18 +139,27 @@ def test_rate_is_asked_for_again_after_a_slow_commit(
     live: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[float] = []
+    ready = threading.Event()
     delays_s = iter((0.0, 0.3))
     acquire, begin = live.client._limiter.acquire, live.journal.begin_sending
+    last_step = Departure._last_step
 
     def acquiring(*args: Any, **options: Any) -> None:
         asked.append(live.time.monotonic())
         acquire(*args, **options)
 
-    def begin_sending(ref: int) -> bool:
-        begun = begin(ref)
+    def waiting(self: Departure) -> None:
+        ready.set()
+        last_step(self)
+
+    def begin_sending(ref: int, **options: Any) -> bool:
+        ready.clear()
+        begun = begin(ref, **options)
+        assert ready.wait(10)
         live.emulator.advance(next(delays_s))
         return begun
 
+    monkeypatch.setattr(Departure, "_last_step", waiting)
     monkeypatch.setattr(live.client._limiter, "acquire", acquiring)
     monkeypatch.setattr(live.journal, "begin_sending", begin_sending)
     found = []
