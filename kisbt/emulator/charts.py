@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 from itertools import accumulate, groupby
 
 from kisbt.candles.columns import CandleColumns
@@ -168,14 +168,20 @@ def flat_row(listing: Listing, day: date, until: time) -> ChartRow:
 
 
 def with_inserted(
-    bars: Sequence[Bar], inserted: Mapping[datetime, Forming]
+    bars: Sequence[Bar], inserted: Mapping[datetime, Forming], closes: time
 ) -> list[Bar]:
     """Return a symbol's minutes with the trades that no candle has.
 
     Args:
         bars: of the scenario, oldest first.
         inserted: minutes of the other trades, made at the last price, by start.
+        closes: when the session ends.
     """
+    # The closing auction is a minute of its own, after the last one.
+    bars = [
+        replace(bar, start=bar.end) if _label(bar, closes) == closes else bar
+        for bar in bars
+    ]
     made = []
     for bar in bars:
         more = inserted.get(bar.start)
@@ -197,7 +203,7 @@ def with_inserted(
         Bar(
             symbol,
             start,
-            start + timedelta(minutes=1),
+            start,  # no auction, whatever it looks like
             more.open,
             more.high,
             more.low,

@@ -161,7 +161,7 @@ class Levers:
         listings = [
             item
             for item in floor.listings.values()
-            if item.tradable and wanted in {"", item.symbol}
+            if item.tradable and item.last > 0 and wanted in {"", item.symbol}
         ]
         for number in range(count if listings else 0):
             listing = listings[number % len(listings)]

@@ -362,7 +362,7 @@ class Quotes:
                 )
             )
         inserted = self.engine.inserted.get(symbol)
-        return with_inserted(bars, inserted) if inserted else bars
+        return with_inserted(bars, inserted, self._closes()) if inserted else bars
 
     def past_minutes(self, request: PastMinutesQuery) -> Chart:
         """Return 120 minutes of a day up to a time."""

@@ -165,12 +165,12 @@ class _Leaving(HTTPConnection):
     def send(self, data: Any) -> None:
         """Send what a request is made of; the first part waits for `leave`."""
         if self.leave is not None:
-            leave, self.leave = self.leave, None
             began_s = _clock.monotonic()
-            leave()
+            self.leave()
             Exchange.restart()
             if _clock.monotonic() - began_s >= _SILENT_S:
                 raise _GrewOldError
+            self.leave = None  # only now: nothing leaves here after a refusal
         super().send(data)
 
 
