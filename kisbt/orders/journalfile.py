@@ -27,7 +27,7 @@ BUSY_MS = 5_000
 DAILY_COPIES = 3
 # SQLite's write-ahead log, which it begins anew after a thousand pages.
 _LOG_PAGES = 1000
-_CACHE_KB = 1_000  # a day's orders; the system keeps the rest of the file
+_CACHE_KB = 250  # what is in use; the system keeps the rest of the file
 _LOG_HEAD = 32
 _FRAME_HEAD = 24
 

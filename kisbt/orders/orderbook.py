@@ -259,12 +259,15 @@ class OrderBook(OwnedBook):
         return self._decoded(row)
 
     def _decoded(self, row: decode.Row) -> OrderRecord:
-        """Return a row as a record; that of an order nothing has changed in is kept."""
+        """Return a row as a record; that of an open order is kept until it changes."""
         read_from, record = self._records.get(row[0], (None, None))
         if record is None or read_from != row:
+            record = decode.order(row)
+            if not record.is_open:
+                self._records.pop(row[0], None)
+                return record
             if len(self._records) >= _RECORDS_KEPT:
                 self._records.clear()
-            record = decode.order(row)
             self._records[row[0]] = row, record
         return record
 
