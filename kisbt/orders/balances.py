@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from kisbt.clock import KST
 from kisbt.model.account import Balance
@@ -111,10 +111,9 @@ def _late(desk: Desk, asked: datetime) -> set[str]:
         symbol for symbol, at_s in desk.state.filled_s.items() if now_s - at_s < lag_s
     }
     today = asked.astimezone(KST).date()
-    for fill in desk.journal.fills(session=today):
-        if (asked - fill.at).total_seconds() < lag_s:
-            found.add(fill.symbol)
-    return found
+    since = asked - timedelta(seconds=lag_s)
+    recent = desk.journal.fills(session=today, since=since)
+    return found | {fill.symbol for fill in recent if fill.at > since}
 
 
 def _lasting(desk: Desk, findings: tuple[Finding, ...]) -> list[Finding]:

@@ -86,8 +86,7 @@ def take_history(
     rows = [row for row in history.rows if row.day == day]
     agree = rows_agree(history.rows, history.totals)
     _note_agreement(desk, agree=agree)
-    known = {(order_key(t.number)): t for t in desk.journal.tickets(day=day)}
-    bind_changes(desk, rows, known, asked)
+    bind_changes(desk, rows, _by_number(desk, day), asked)
     if agree:
         look_for(desk, rows, asked, day=day, agree=True)
     else:
@@ -96,7 +95,7 @@ def take_history(
         more = [row for row in told if order_key(row.number) not in shown]
         look_for(desk, [*rows, *more], asked, day=day, agree=False)
         hearsay.apply_ends(desk, day)
-    known = {(order_key(t.number)): t for t in desk.journal.tickets(day=day)}
+    known = _by_number(desk, day)
     for row in rows:
         ticket = known.get(order_key(row.number))
         if ticket is not None and not _is_settled(desk, ticket, row):
@@ -106,6 +105,11 @@ def take_history(
     take_foreign(desk, day, [row for row in rows if order_key(row.number) not in known])
     desk.journal.note_seen(day, [(row.number, row.branch) for row in rows])
     _count_polls(desk, asked)
+
+
+def _by_number(desk: Desk, day: date) -> dict[str, TicketRecord]:
+    """Return a day's tickets; there may be thousands: nobody keeps them for long."""
+    return {order_key(t.number): t for t in desk.journal.tickets(day=day)}
 
 
 def _note_agreement(desk: Desk, *, agree: bool) -> None:

@@ -283,6 +283,7 @@ class Journal(OrderBook):
         ref: int | None = None,
         session: date | None = None,
         after: int = 0,
+        since: datetime | None = None,
     ) -> tuple[FillRecord, ...]:
         """Return fills and corrections, oldest first.
 
@@ -290,6 +291,7 @@ class Journal(OrderBook):
             ref: of this order.
             session: of orders of this trading date.
             after: only those after this sequence.
+            since: only those that happened then (aware) or later.
         """
         terms: list[str] = ["f.sequence > ?"]
         values: list[str | int] = [after]
@@ -299,6 +301,9 @@ class Journal(OrderBook):
         if session is not None:
             terms.append("o.session = ?")
             values.append(session.isoformat())
+        if since is not None:
+            terms.append("f.at >= ?")
+            values.append(micros(since))
         rows = self._all(
             f"{decode.SELECT_FILL} WHERE {' AND '.join(terms)} ORDER BY f.sequence",
             *values,
