@@ -5,6 +5,7 @@ again. Readers raise ValueError; the caller says which field of which call it wa
 """
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
@@ -158,8 +159,9 @@ def sign_code(change: float) -> str:
     return f.SIGN_UP if change > 0 else f.SIGN_DOWN
 
 
-TEXT: Final = TextCodec(str, str)
-NEEDED_TEXT: Final = TextCodec(_need_text, str)
+# Names and codes come again in each row: one of each is kept, as long as it is in use.
+TEXT: Final = TextCodec(sys.intern, str)
+NEEDED_TEXT: Final = TextCodec(lambda text: sys.intern(_need_text(text)), str)
 WHOLE: Final = TextCodec(parse_whole, str)
 NEEDED_WHOLE: Final = TextCodec(_need_whole, str)
 """A number nothing may be guessed for, such as the shares of a fill."""

@@ -343,8 +343,13 @@ def test_a_fill_moves_position_and_cash_together(tmp_path: Path) -> None:
         assert held == Holding(symbol="990001", quantity=10, average=1006.0)
     with make_journal(tmp_path) as journal:
         assert journal.cash() == CAPITAL - 10_062
-        assert [f.quantity for f in journal.fills(ref=ref)] == [4, 6]
+        fills = journal.fills(ref=ref)
+        assert [f.quantity for f in fills] == [4, 6]
         assert journal.fills(session=DAY + timedelta(days=1)) == ()
+        last = fills[-1].at
+        young = [f for f in fills if f.at >= last]
+        assert list(journal.fills(since=last)) == young
+        assert journal.fills(since=last + timedelta(microseconds=1)) == ()
 
 
 def test_a_sale_keeps_the_average_and_pays_tax(tmp_path: Path) -> None:
