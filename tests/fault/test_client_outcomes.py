@@ -37,6 +37,7 @@ from kisbt.model.order import BrokerOrder, OrderKind, OrderTotals, Side, Venue
 from kisbt.model.ports import NewOrder, OrderHistory, OrderRef
 from kisbt.model.quote import Price
 from tests.helpers.certificate import self_signed
+from tests.helpers.emulator import until
 from tests.helpers.kis import (
     ACCEPTED,
     ORDER,
@@ -207,6 +208,7 @@ def test_order_that_was_read_is_never_sent_again(row: str, tmp_path: Path) -> No
     ):
         with pytest.raises(KisError) as caught:
             client.send_order(BUY)
+        until(lambda: bool(server.bodies(ORDER)))
         assert (type(caught.value), len(server.bodies(ORDER))) == (expected, 1)
 
 
@@ -220,6 +222,8 @@ def test_cancel_that_was_read_is_never_sent_again(row: str, tmp_path: Path) -> N
     ):
         with pytest.raises(expected):
             client.cancel_order(_ref())
+        # A server slower than the client's patience reads it a little later.
+        until(lambda: len(server.requests) > 1)
         assert len(server.requests) == 2  # the token and one body
 
 

@@ -5,7 +5,6 @@ again. Readers raise ValueError; the caller says which field of which call it wa
 """
 
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
@@ -27,6 +26,9 @@ _MOMENT: Final = "%Y-%m-%d %H:%M:%S"
 
 # Dates that stand for none: answers use zeros, one client asks with the second.
 _NO_DATES: Final = frozenset({"", "0", "00000000", "00000101"})
+
+_TEXTS_KEPT: Final = 1_000
+_texts: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,13 @@ def _need(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     return parse_needed
 
 
+def _one_of_each(text: str) -> str:
+    """Return the text, for names and codes that come again in each row."""
+    if len(_texts) >= _TEXTS_KEPT:
+        _texts.clear()
+    return _texts.setdefault(text, text)
+
+
 def _need_text(text: str) -> str:
     if not text:
         raise ValueError("is blank")
@@ -159,9 +168,8 @@ def sign_code(change: float) -> str:
     return f.SIGN_UP if change > 0 else f.SIGN_DOWN
 
 
-# Names and codes come again in each row: one of each is kept, as long as it is in use.
-TEXT: Final = TextCodec(sys.intern, str)
-NEEDED_TEXT: Final = TextCodec(lambda text: sys.intern(_need_text(text)), str)
+TEXT: Final = TextCodec(_one_of_each, str)
+NEEDED_TEXT: Final = TextCodec(_need_text, str)
 WHOLE: Final = TextCodec(parse_whole, str)
 NEEDED_WHOLE: Final = TextCodec(_need_whole, str)
 """A number nothing may be guessed for, such as the shares of a fill."""
