@@ -234,7 +234,7 @@ class KisClient:
         order: NewOrder,
         *,
         max_wait_s: float | None = None,
-        leave: Callable[[], None] | None = None,
+        leave: Callable[[], str] | None = None,
     ) -> OrderTicket:
         """Send an order once; never again whatever happens.
 
@@ -242,7 +242,7 @@ class KisClient:
             order: whole shares, prices on the grid.
             max_wait_s: longest wait for the rate budget.
             leave: called with token, rate and connection at hand, right before the
-                first byte leaves; what it raises keeps the order from leaving.
+                first byte leaves; returns why the order is to stay, "" to let it go.
 
         Raises:
             NotSent: it certainly did not leave; safe to send again. Also when `hold`
@@ -558,7 +558,7 @@ class KisClient:
         request: Req,
         priority: Priority,
         max_wait_s: float | None,
-        leave: Callable[[], None] | None = None,
+        leave: Callable[[], str] | None = None,
     ) -> Res:
         """Make a call that may change something: at most one body leaves.
 
@@ -597,20 +597,24 @@ class KisClient:
 
     def _leave(
         self,
-        leave: Callable[[], None],
+        leave: Callable[[], str],
         priority: Priority,
         max_wait_s: float | None,
-    ) -> None:
-        """Let an order leave, unless it is held by now."""
+    ) -> str:
+        """Return why an order is not to leave after all, "" to let it go.
+
+        Raised here, an error would carry the headers of all above it along.
+        """
         began_s = self._clock.monotonic()
-        leave()
+        stays = leave()
+        if stays:
+            return stays
         late_s = self._clock.monotonic() - began_s
         if late_s > max(_SLOT_S, 0.8 * self._limiter.turn_s):
             # The next call may have had its turn already.
             self._limiter.acquire(priority, max_wait_s=max_wait_s)
-        held = self.hold()
-        if held:  # while token, rate, connection or journal were waited for
-            raise NotSent(held)
+        # While token, rate, connection or journal were waited for.
+        return self.hold()
 
     def _before_order(
         self, call: RestCall[Req, Res], request: Req
@@ -685,7 +689,7 @@ class KisClient:
         *,
         position: Continuation | None,
         hash_key: str = "",
-        leave: Callable[[], None] | None = None,
+        leave: Callable[[], str] | None = None,
     ) -> Reply[Res]:
         """Send one request and read its answer."""
         self.on_call()
@@ -967,5 +971,6 @@ def _as_multi(price: Price) -> MultiPrice:
     )
 
 
-def _at_once() -> None:
+def _at_once() -> str:
     """Wait for nothing."""
+    return ""

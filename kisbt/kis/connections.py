@@ -97,7 +97,7 @@ class OneShot:
         target: str,
         headers: Mapping[str, str],
         body: bytes | None,
-        leave: Callable[[], None] | None = None,
+        leave: Callable[[], str] | None = None,
     ) -> Iterator[BaseHTTPResponse]:
         """Send a request over a new connection; yield what is to be read.
 
@@ -106,11 +106,12 @@ class OneShot:
             target: path and query, beginning with a slash.
             headers: of the request; `Connection: close` is added.
             body: None for none.
-            leave: called right before the first byte, all else done already; may
-                raise. Called again when it took so long that the connection was made
-                anew.
+            leave: called right before the first byte, all else done already; returns
+                why nothing is to leave, "" to let it go. Called again when it took so
+                long that the connection was made anew.
 
         Raises:
+            StaysError: `leave` said so.
             HTTPError, OSError, http.client.HTTPException, ValueError: it failed; the
                 exchange under way knows whether anything left.
         """
@@ -149,6 +150,10 @@ class OneShot:
         )
 
 
+class StaysError(Exception):
+    """The request is not to leave; the text says why."""
+
+
 class _GrewOldError(Exception):
     """A server may be about to close a connection that has been silent for long."""
 
@@ -160,13 +165,15 @@ class _Leaving(HTTPConnection):
         leave: see `OneShot.exchange`.
     """
 
-    leave: Callable[[], None] | None = None
+    leave: Callable[[], str] | None = None
 
     def send(self, data: Any) -> None:
         """Send what a request is made of; the first part waits for `leave`."""
         if self.leave is not None:
             began_s = _clock.monotonic()
-            self.leave()
+            why = self.leave()
+            if why:
+                raise StaysError(why)
             Exchange.restart()
             if _clock.monotonic() - began_s >= _SILENT_S:
                 raise _GrewOldError

@@ -23,7 +23,7 @@ from urllib3.exceptions import HTTPError
 import kisbt
 from kisbt.clock import SystemClock
 from kisbt.errors import ConfigError, KisError, NotSent, OutcomeUnknown
-from kisbt.kis.connections import KeptAdapter, OneShot
+from kisbt.kis.connections import KeptAdapter, OneShot, StaysError
 from kisbt.kis.keys import MASK, Secret
 from kisbt.kis.servers import Server
 from kisbt.kis.sockets import Exchange
@@ -57,9 +57,9 @@ class HttpRequest:
         fresh: use a connection of its own. A connection kept alive may be closed
             by the server at the moment of sending, and nobody could tell whether
             it still read the request: an order must not risk that.
-        leave: called once there is a connection, right before the first byte; what it
-            raises keeps the request from leaving. It may be called more than once. For
-            `fresh` requests.
+        leave: called once there is a connection, right before the first byte; returns
+            why the request is to stay, "" to let it go. It may be called more than
+            once. For `fresh` requests.
         tr_id: for messages.
     """
 
@@ -69,7 +69,7 @@ class HttpRequest:
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: Mapping[str, Text] | None = field(default=None, repr=False)
     fresh: bool = False
-    leave: Callable[[], None] | None = field(default=None, repr=False)
+    leave: Callable[[], str] | None = field(default=None, repr=False)
     tr_id: str = ""
 
 
@@ -170,7 +170,6 @@ class RequestsTransport:
         Raises:
             NotSent: it certainly did not leave.
             OutcomeUnknown: it may have.
-            Exception: of the request's `leave`; it did not leave.
         """
         if not request.fresh:
             assert request.leave is None, "only a new connection waits"
@@ -217,6 +216,8 @@ class RequestsTransport:
         reply: HttpReply | None = None
         try:
             reply = over(request)
+        except StaysError as error:
+            failure = NotSent(str(error))
         except (
             requests.RequestException,
             HTTPError,

@@ -72,14 +72,14 @@ class OrderGateway(Protocol):
     """
 
     def send_order(
-        self, order: NewOrder, *, leave: Callable[[], None] | None = None
+        self, order: NewOrder, *, leave: Callable[[], str] | None = None
     ) -> OrderTicket:
         """Send an order once; never again whatever happens.
 
         Args:
             order: to be sent.
-            leave: called when all is ready, right before the first byte leaves; what
-                it raises keeps the order from leaving.
+            leave: called when all is ready, right before the first byte leaves; returns
+                why the order is to stay, "" to let it go.
         """
         ...
 

@@ -148,9 +148,9 @@ def test_rate_is_asked_for_again_after_a_slow_commit(
         asked.append(live.time.monotonic())
         acquire(*args, **options)
 
-    def waiting(self: Departure) -> None:
+    def waiting(self: Departure) -> str:
         ready.set()
-        last_step(self)
+        return last_step(self)
 
     def begin_sending(ref: int, **options: Any) -> bool:
         ready.clear()
@@ -191,9 +191,10 @@ def test_connection_silent_for_long_is_made_anew(
     clock, calls = Jumping(), []
     monkeypatch.setattr(connections, "_clock", clock)
 
-    def leave() -> None:
+    def leave() -> str:
         clock.now_s += waits_s[len(calls)]
         calls.append(clock.now_s)
+        return ""
 
     with Loopback(answer({"rt_cd": "0"})) as server:
         transport = RequestsTransport(
@@ -221,8 +222,9 @@ def test_what_the_commit_takes_is_not_taken_from_the_answer(
     clock = Jumping()
     monkeypatch.setattr(sockets, "_clock", clock)
 
-    def leave() -> None:
+    def leave() -> str:
         clock.now_s += 2 * TOTAL_S
+        return ""
 
     with Loopback(answer({"rt_cd": "0"})) as server:
         transport = RequestsTransport(
