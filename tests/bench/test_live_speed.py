@@ -2,11 +2,10 @@
 
 The emulator, which makes the trades, runs in a process of its own, a minute a second;
 the run uses real threads, websocket, journal and HTTP. ``KISBT_BENCH_LIVE_S`` sets for
-how long. The budgets are milliseconds of the machine they were set on, which ran one
-case of plain backtrader in `PLAIN_S`: that case is run here as well, before and after,
-and a slower machine may take longer in the same measure (``slower``). Beside them
-stands what this machine does at its best: a bare commit and a bare POST, taken in
-between. The whole soak of half an hour, at the market's own pace, is
+how long. The budgets are held against what is found on a machine that does nothing
+else, however slow it is. Beside them stands what this machine does at its best, a bare
+commit and a bare POST taken in between, and how much ``slower`` it runs plain
+backtrader, before and after, than the machine on which the budgets were set. The whole soak of half an hour, at the market's own pace, is
 ``KISBT_SOAK_S=1800 KISBT_SOAK_SPEED=1 pytest -m bench -k soak tests/bench``;
 without these it lasts two minutes, a minute of the market a second.
 """
@@ -58,13 +57,12 @@ SECONDS = float(os.environ.get("KISBT_BENCH_LIVE_S", "30"))
 SOAK_S = float(os.environ.get("KISBT_SOAK_S", "120"))
 SOAK_SPEED = float(os.environ.get("KISBT_SOAK_SPEED", "60"))
 TICKS_A_SECOND = 5_000
-# Budgets of the project, on a machine that runs plain backtrader over 2,500 bars of one
-# symbol in so many seconds of the processor.
+# What plain backtrader took over 2,500 bars of one symbol where the budgets were set.
 PLAIN_S = 0.143
+# Budgets of the project; a machine shared with others shows more.
 BAR_P99_S = 0.060
 ORDER_MEDIAN_S = 0.0025
 ORDER_P99_S = 0.015
-COMMIT_P99_S = 0.004  # of it are the disk's; a worse disk adds the difference
 CPU = 0.5  # of one core
 SOAK_TICKS_A_SECOND = 2_000
 SOAK_ORDERS = 8  # symbols in which each bar orders
@@ -182,7 +180,7 @@ def _p99(found: list[float]) -> float:
 
 
 class Pace:
-    """How much slower this machine is than the one of the budgets, at this hour."""
+    """How much slower this machine is than the one of the budgets; it moves none."""
 
     def __init__(self, folder: Path) -> None:
         self._market = Market(folder / "plain", 1, 2_500)
@@ -195,8 +193,8 @@ class Pace:
 
     @property
     def slower(self) -> float:
-        """At least 1: a quick machine has the same budgets."""
-        return max(1.0, statistics.fmean(self._taken) / PLAIN_S)
+        """Time of the case here over its time there."""
+        return statistics.fmean(self._taken) / PLAIN_S
 
 
 def _load() -> float:
@@ -342,7 +340,7 @@ def test_minute_close_to_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     _told("live minute close", found)
     assert counts["waiting"] < MOST_WAITING, found
     if load < BUSY:
-        assert found["p99_ms"] <= BAR_P99_S * pace.slower * 1000, found
+        assert found["p99_ms"] <= BAR_P99_S * 1000, found
         assert found["cpu"] <= CPU, found
 
 
@@ -437,9 +435,8 @@ def test_trade_to_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     }
     _told("live trade to order", found)
     if load < BUSY:
-        assert found["median_ms"] <= ORDER_MEDIAN_S * pace.slower * 1000, found
-        disk_s = max(0.0, found["bare_commit_p99_ms"] / 1000 - COMMIT_P99_S)
-        assert found["p99_ms"] <= (ORDER_P99_S * pace.slower + disk_s) * 1000, found
+        assert found["median_ms"] <= ORDER_MEDIAN_S * 1000, found
+        assert found["p99_ms"] <= ORDER_P99_S * 1000, found
 
 
 def test_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
