@@ -38,7 +38,10 @@ def test_a_moment_sees_own_changes_and_those_of_others_after_it(
             # What decides reads inside its transaction.
             with journal.together():
                 assert journal.pressing() == ()
-            assert not journal.begin_sending(ref)
+            asked: list[int] = []
+            begun = journal.begin_sending(ref, meanwhile=lambda: asked.append(ref))
+            assert not begun
+            assert asked == []  # its connection is not even begun
         assert [order.status for order in held] == [Status.HELD]
         assert journal.pressing() == ()
         assert journal.order(ref).status is Status.CANCELLED
