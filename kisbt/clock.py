@@ -99,10 +99,10 @@ class EmulatorClock:
         self._start = start.astimezone(KST)
         self._wall = wall
         self._changed = threading.Condition()
-        self._at_s = 0.0
-        self._told = wall()
-        self._speed = speed
-        self._until_s = math.inf
+        # Virtual seconds, the wall's at which they were told, speed, where it stops.
+        # None while it changes: most readers need no lock, and see no time twice.
+        self._course: tuple[float, float, float, float] | None
+        self._course = 0.0, wall(), speed, math.inf
         self._sleeping: dict[int, float] = {}
 
     def tell(
@@ -116,18 +116,19 @@ class EmulatorClock:
             until: where the market will stop; None if it goes on.
         """
         told = (now - self._start).total_seconds()
+        until_s = math.inf
+        if until is not None:
+            until_s = (until - self._start).total_seconds()
         with self._changed:
-            self._at_s = max(self._elapsed(), told)
-            self._told = self._wall()
-            self._speed = speed
-            self._until_s = math.inf
-            if until is not None:
-                self._until_s = (until - self._start).total_seconds()
+            before = course = self._course
+            assert before is not None, "changed with the lock only"
+            self._course = None
+            try:
+                wall_s = self._wall()
+                course = max(_elapsed_s(before, wall_s), told), wall_s, speed, until_s
+            finally:
+                self._course = course
             self._changed.notify_all()
-
-    def _elapsed(self) -> float:
-        moved = self._at_s + (self._wall() - self._told) * self._speed
-        return max(self._at_s, min(moved, self._until_s))
 
     def now(self) -> datetime:
         """Return the virtual time of day, aware, in KST."""
@@ -135,8 +136,14 @@ class EmulatorClock:
 
     def monotonic(self) -> float:
         """Return the virtual seconds since the start."""
+        course = self._course
+        if course is not None:
+            now_s = _elapsed_s(course, self._wall())
+            if course is self._course:  # nor has it changed meanwhile
+                return now_s
         with self._changed:
-            return self._elapsed()
+            assert self._course is not None, "changed with the lock only"
+            return _elapsed_s(self._course, self._wall())
 
     def sleep(self, seconds: float) -> None:
         """Wait until virtual time has moved by `seconds`."""
@@ -144,13 +151,14 @@ class EmulatorClock:
             return
         me = threading.get_ident()
         with self._changed:
-            until = self._elapsed() + seconds
+            until = self.monotonic() + seconds
             self._sleeping[me] = until
             self._changed.notify_all()
             try:
-                while (left := until - self._elapsed()) > 0:
+                while (left := until - self.monotonic()) > 0:
                     # Standing still: only a new time ends the wait.
-                    self._changed.wait(left / self._speed if self._speed else None)
+                    speed = self._course[2] if self._course else 0.0
+                    self._changed.wait(left / speed if speed else None)
             finally:
                 del self._sleeping[me]
 
@@ -163,4 +171,13 @@ class EmulatorClock:
         with self._changed:
             if not self._sleeping:
                 return None
-            return max(0.0, min(self._sleeping.values()) - self._elapsed())
+            return max(0.0, min(self._sleeping.values()) - self.monotonic())
+
+
+def _elapsed_s(course: tuple[float, float, float, float], wall_s: float) -> float:
+    at_s, told_s, speed, until_s = course
+    moved_s = at_s + (wall_s - told_s) * speed
+    # Not min and max: an order asks some thirty times on its way.
+    if moved_s > until_s:
+        moved_s = until_s
+    return max(at_s, moved_s)

@@ -130,6 +130,13 @@ class LiveFeed(CandleFeed):
             return True
         return bool(self._waiting) and self._waiting[0][0] <= self.store.visible
 
+    def load(self) -> bool | None:
+        if self.haslivedata() or self._barstack or self._barstash:
+            return super().load()
+        # backtrader makes room in every line first, and takes it back again: most
+        # passes bring a feed nothing.
+        return None if self.alive else False
+
     def _load(self) -> bool | None:  # type: ignore[override]
         if not self.has_caught_up:
             return super()._load()

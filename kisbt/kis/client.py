@@ -8,7 +8,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date, datetime, time
+from datetime import date, time
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from functools import partial
@@ -188,7 +188,7 @@ class KisClient:
         self._order_lock = threading.Lock()
         self.hold: Callable[[], str] = lambda: ""
         self.on_call: Callable[[], None] = lambda: None
-        self._date: tuple[str, datetime] | None = None
+        self._offset_s: float | None = None
         self.unknown_fields: Counter[str] = Counter()
         self._retrying = Retrying(
             stop=stop_after_attempt(_ATTEMPTS),
@@ -218,14 +218,7 @@ class KisClient:
 
         None before the first answer, or when the answers carry no time.
         """
-        if self._date is None:
-            return None
-        text, at = self._date
-        try:
-            theirs = parsedate_to_datetime(text)
-        except ValueError:
-            return None
-        return (theirs - at).total_seconds()
+        return self._offset_s
 
     # Orders: once.
 
@@ -734,8 +727,13 @@ class KisClient:
 
     def _note_date(self, reply: HttpReply) -> None:
         text = reply.headers.get("date")
-        if text:
-            self._date = (text, self._clock.now())
+        if not text:
+            return
+        try:
+            theirs = parsedate_to_datetime(text)
+            self._offset_s = (theirs - self._clock.now()).total_seconds()
+        except (ValueError, TypeError):  # also a date without a zone
+            self._offset_s = None
 
     def _require_authorised(self, reply: HttpReply, tr_id: str) -> None:
         if reply.status == 401 and reply.json() is None:

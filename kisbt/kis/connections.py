@@ -1,26 +1,24 @@
 """Connections to one server, made of sockets that keep the deadline.
 
 Queries go over connections that are kept, by way of `requests`. An order has a
-connection of its own (see `HttpRequest.fresh`), made by `urllib3` directly: neither
-library's pool is of use for one request, and each takes as long as all the rest of
-the way of an order through kisbt.
+connection of its own (see `HttpRequest.fresh`): a socket, and the standard library's
+reader of replies. A pool is of no use for one request, and the libraries' way to the
+first byte takes as long as all the rest of the way of an order through kisbt.
 """
 
+import re
+import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from typing import Any, cast
+from contextlib import closing, contextmanager, suppress
+from http.client import HTTPResponse
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import certifi
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3 import (
-    BaseHTTPResponse,
-    HTTPConnectionPool,
-    HTTPSConnectionPool,
-    PoolManager,
-)
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.ssl_ import create_urllib3_context
 
@@ -33,6 +31,8 @@ _clock = SystemClock()  # of the machine, as sockets wait
 # No server ends a connection for so short a silence.
 _SILENT_S = 1.0
 _TURNS = 3
+# All but the end of a line, which is counted.
+_CONTROLS: Final = re.compile(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
 
 
 class KeptAdapter(HTTPAdapter):
@@ -82,7 +82,8 @@ class OneShot:
         """
         parts = urlsplit(server.rest_url)
         assert parts.hostname is not None, "Server has checked its address"
-        self._host, self._port = parts.hostname, parts.port
+        self._host, self._authority = parts.hostname, parts.netloc
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._connect_s, self._read_s = connect_s, read_s
         self._tls: ssl.SSLContext | None = None
         if parts.scheme == "https":
@@ -98,13 +99,13 @@ class OneShot:
         headers: Mapping[str, str],
         body: bytes | None,
         leave: Callable[[], str] | None = None,
-    ) -> Iterator[BaseHTTPResponse]:
+    ) -> Iterator[HTTPResponse]:
         """Send a request over a new connection; yield what is to be read.
 
         Args:
             method: for example POST.
             target: path and query, beginning with a slash.
-            headers: of the request; `Connection: close` is added.
+            headers: of the request; those of the connection itself are added.
             body: None for none.
             leave: called right before the first byte, all else done already; returns
                 why nothing is to leave, "" to let it go. Called again when it took so
@@ -112,73 +113,92 @@ class OneShot:
 
         Raises:
             StaysError: `leave` said so.
-            HTTPError, OSError, http.client.HTTPException, ValueError: it failed; the
-                exchange under way knows whether anything left.
+            OSError, http.client.HTTPException, ValueError: it failed; the exchange
+                under way knows whether anything left.
         """
+        data = _request(f"{method} {target}", self._authority, headers, body)
         for _turn in range(_TURNS):
-            connection = self._connection()
-            try:
-                connection.connect()
-                connection.timeout = self._read_s
-                connection.leave = leave
+            with closing(self._connected()) as sock:
+                if leave is not None and not _is_let_go(leave):
+                    continue  # the next call has less to wait for
                 # A server that has closed its ear may have answered before.
                 with suppress(BrokenPipeError):
-                    connection.request(
-                        method,
-                        target,
-                        body=body,
-                        headers={**headers, "Connection": "close"},
-                        preload_content=False,
-                    )
-                response = connection.getresponse()
-                try:
+                    sock.sendall(data)
+                with closing(HTTPResponse(sock, method=method)) as response:
+                    response.begin()
                     yield response
-                finally:
-                    response.close()
-            except _GrewOldError:
-                continue  # the next call of `leave` has less to wait for
-            finally:
-                connection.close()
-            return
+                return
         raise TimeoutError("the connections grew old")
 
-    def _connection(self) -> "_Connection | _TlsConnection":
+    def _connected(self) -> socket.socket:
+        """Return a new connection, watched from its first byte on."""
+        Exchange.connecting()
+        try:
+            plain = socket.create_connection((self._host, self._port), self._connect_s)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except TimeoutError as error:
+            raise ConnectTimeout from error
+        sock: socket.socket
         if self._tls is None:
-            return _Connection(self._host, self._port, timeout=self._connect_s)
-        return _TlsConnection(
-            self._host, self._port, timeout=self._connect_s, ssl_context=self._tls
-        )
+            sock = WatchedSocket.adopt(plain)
+        else:
+            try:
+                sock = self._tls.wrap_socket(plain, server_hostname=self._host)
+            except BaseException:
+                plain.close()
+                raise
+            if not isinstance(sock, WatchedTlsSocket):
+                Exchange.unwatched()
+        sock.settimeout(self._read_s)
+        return sock
 
 
 class StaysError(Exception):
     """The request is not to leave; the text says why."""
 
 
-class _GrewOldError(Exception):
-    """A server may be about to close a connection that has been silent for long."""
+class ConnectTimeout(TimeoutError):
+    """A server does not take the connection."""
 
 
-class _Leaving(HTTPConnection):
-    """A connection that asks before the first byte leaves.
+def _is_let_go(leave: Callable[[], str]) -> bool:
+    """Ask `leave`; return False if the connection has grown old meanwhile.
 
-    Attributes:
-        leave: see `OneShot.exchange`.
+    Raises:
+        StaysError: the request is not to leave.
     """
+    began_s = _clock.monotonic()
+    why = leave()
+    if why:
+        raise StaysError(why)
+    Exchange.restart()
+    # A server may be about to close a connection that has been silent for long.
+    return _clock.monotonic() - began_s < _SILENT_S
 
-    leave: Callable[[], str] | None = None
 
-    def send(self, data: Any) -> None:
-        """Send what a request is made of; the first part waits for `leave`."""
-        if self.leave is not None:
-            began_s = _clock.monotonic()
-            why = self.leave()
-            if why:
-                raise StaysError(why)
-            Exchange.restart()
-            if _clock.monotonic() - began_s >= _SILENT_S:
-                raise _GrewOldError
-            self.leave = None  # only now: nothing leaves here after a refusal
-        super().send(data)
+def _request(
+    line: str, authority: str, headers: Mapping[str, str], body: bytes | None
+) -> bytes:
+    """Return a request as it goes over the wire (RFC 9112).
+
+    Raises:
+        ValueError: a header that HTTP cannot carry; it is not quoted.
+    """
+    lines = [f"{line} HTTP/1.1", f"Host: {authority}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if body is not None:
+        lines.append(f"Content-Length: {len(body)}")
+    lines.append("Connection: close")
+    head = "\r\n".join(lines)
+    if _CONTROLS.search(head) or head.count("\r\n") != len(lines) - 1:
+        raise ValueError("a header with a control character")
+    try:
+        encoded = head.encode("latin-1")
+    except UnicodeEncodeError:
+        encoded = b""
+    if not encoded:  # raised here: the other error holds the text
+        raise ValueError("a header with a character beyond latin-1")
+    return encoded + b"\r\n\r\n" + (body or b"")
 
 
 def _tls_context() -> ssl.SSLContext:
@@ -188,7 +208,7 @@ def _tls_context() -> ssl.SSLContext:
     return context
 
 
-class _Connection(_Leaving):
+class _Connection(HTTPConnection):
     """A plain connection, to the emulator."""
 
     def connect(self) -> None:
@@ -200,7 +220,7 @@ class _Connection(_Leaving):
         return WatchedSocket.adopt(super()._new_conn())
 
 
-class _TlsConnection(_Leaving, HTTPSConnection):
+class _TlsConnection(HTTPSConnection):
     """A connection with TLS."""
 
     def connect(self) -> None:

@@ -156,12 +156,13 @@ class Budget:
 
     def as_json(self) -> str:
         """Return the state as text for the file."""
-        slowed_s = self.slowed_s if math.isfinite(self.slowed_s) else None
-        rows = [
-            [item.owner, item.priority, item.since_s, item.until_s]
-            for item in self.waiters
-        ]
-        return json.dumps([self.next_s, self.slow, slowed_s, rows])
+        slowed = repr(self.slowed_s) if math.isfinite(self.slowed_s) else "null"
+        rows = "[]"
+        if self.waiters:
+            rows = json.dumps(
+                [[i.owner, i.priority, i.since_s, i.until_s] for i in self.waiters]
+            )
+        return f"[{self.next_s!r}, {self.slow!r}, {slowed}, {rows}]"
 
 
 def parse_budget(text: str, now_s: float, base_s: float) -> Budget:

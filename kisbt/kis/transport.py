@@ -205,7 +205,11 @@ class RequestsTransport:
         with self._fresh.exchange(
             request.method, target, _headers(request), _body(request), request.leave
         ) as response:
-            return _reply(response)
+            return HttpReply(
+                response.status,
+                {name.lower(): value for name, value in response.getheaders()},
+                _whole(response),
+            )
 
     def _send(
         self, request: HttpRequest, over: Callable[[HttpRequest], HttpReply]
@@ -273,6 +277,15 @@ class RequestsTransport:
             ),
             **context,
         )
+
+
+def _whole(response: http.client.HTTPResponse) -> bytes:
+    body = response.read(_LARGEST + 1)
+    if len(body) > _LARGEST:
+        raise _TooLong
+    if response.length:  # what is still to come; None if nobody has told
+        raise http.client.IncompleteRead(body, response.length)
+    return body
 
 
 def _reply(response: BaseHTTPResponse) -> HttpReply:

@@ -174,33 +174,27 @@ class Database:
                 yield
                 return
             if not settled:
-                with self._unsettled(), self.together():
-                    yield
-                return
-            self._run_sql("BEGIN IMMEDIATE")
-            self._depth, self._marks = 1, []
+                self._run_sql("PRAGMA synchronous = NORMAL")
             try:
-                yield
-                self._run_sql("COMMIT")
-            except BaseException:
-                self._undone += 1
-                with suppress(sqlite3.Error):
-                    if self._db.in_transaction:
-                        self._db.execute("ROLLBACK")
-                raise
+                self._run_sql("BEGIN IMMEDIATE")
+                self._depth, self._marks = 1, []
+                try:
+                    yield
+                    self._run_sql("COMMIT")
+                except BaseException:
+                    self._undone += 1
+                    with suppress(sqlite3.Error):
+                        if self._db.in_transaction:
+                            self._db.execute("ROLLBACK")
+                    raise
+                finally:
+                    self._depth = 0
             finally:
-                self._depth = 0
+                if not settled:
+                    self._run_sql("PRAGMA synchronous = FULL")
             marks, self._marks = self._marks, []
         for mark in marks:
             self._mark(mark)
-
-    @contextmanager
-    def _unsettled(self) -> Iterator[None]:
-        self._run_sql("PRAGMA synchronous = NORMAL")
-        try:
-            yield
-        finally:
-            self._run_sql("PRAGMA synchronous = FULL")
 
     def _run_sql(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         # No context manager: an order passes here some thirty times.

@@ -8,12 +8,13 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
-from datetime import date, time
+from contextlib import suppress
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 import pytest
 
-from kisbt.clock import SystemClock
+from kisbt.clock import ManualClock, SystemClock
 from kisbt.errors import (
     AuthError,
     ForeignReply,
@@ -383,6 +384,26 @@ def test_query_is_asked_again(behaviour: Behaviour, tmp_path: Path) -> None:
         client_of(server, tmp_path) as client,
     ):
         assert client.fetch_price("005930").price == 71_500
+
+
+@pytest.mark.parametrize(
+    ("told", "offset_s"),
+    [
+        ("Date: Fri, 20 Nov 2026 01:00:07 GMT\r\n", 7.0),
+        ("Date: Fri, 20 Nov 2026 01:00:07 -0000\r\n", None),
+        ("Date: yesterday\r\n", None),
+        ("", None),
+    ],
+)
+def test_clock_is_compared_with_the_brokers(
+    told: str, offset_s: float | None, tmp_path: Path
+) -> None:
+    clock = ManualClock(datetime(2026, 11, 20, 1, tzinfo=UTC))
+    found = answer({"rt_cd": "0", "output": {}}, headers=told)
+    with Loopback(found) as server, client_of(server, tmp_path, clock=clock) as client:
+        with suppress(KisError):  # no price in it; its head was heard
+            client.fetch_price("005930")
+        assert client.clock_offset_s() == offset_s
 
 
 def test_query_gives_up_after_four_attempts(tmp_path: Path) -> None:

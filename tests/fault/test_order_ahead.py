@@ -58,20 +58,21 @@ def test_connection_is_made_before_the_commit_ends(
 ) -> None:
     """The other half: what is made ready really is made ready meanwhile."""
     connected = threading.Event()
-    connect, run_sql = connections._Connection.connect, live.journal._run_sql
+    connect, run_sql = connections.OneShot._connected, live.journal._run_sql
     waited: list[bool] = []
 
-    def connecting(self: Any) -> None:
-        connect(self)
+    def connecting(self: Any) -> Any:
+        sock = connect(self)
         if threading.current_thread().name == ORDER_THREAD:
             connected.set()
+        return sock
 
     def running(sql: str, *values: Any) -> Any:
         if sql == "COMMIT" and live.journal._marks == [Mark.SENDING]:
             waited.append(connected.wait(10))
         return run_sql(sql, *values)
 
-    monkeypatch.setattr(connections._Connection, "connect", connecting)
+    monkeypatch.setattr(connections.OneShot, "_connected", connecting)
     monkeypatch.setattr(live.journal, "_run_sql", running)
     assert live.order().status is not Status.INTENT
     assert waited == [True]

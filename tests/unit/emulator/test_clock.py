@@ -45,6 +45,25 @@ def test_clock_never_goes_back() -> None:
     assert clock.monotonic() == 90
 
 
+def test_clock_never_goes_back_for_whoever_reads_while_it_is_told() -> None:
+    wall = Wall()
+    told: list[float] = []
+
+    def late() -> float:
+        """Tell the clock to stand still while another thread reads it."""
+        if wall.s == 200.0 and not told:
+            told.append(wall.s)
+            clock.tell(START, speed=0)
+            wall.s = 205.0
+        return wall.s
+
+    clock = EmulatorClock(START, speed=60, wall=late)
+    wall.s = 200.0
+    assert clock.monotonic() == 100 * 60
+    assert told
+    assert clock.monotonic() == 100 * 60
+
+
 @pytest.mark.parametrize("seconds", [0, -1])
 def test_sleep_of_nothing_returns_at_once(seconds: float) -> None:
     EmulatorClock(START, wall=Wall()).sleep(seconds)

@@ -13,7 +13,7 @@ from kisbt.kis.servers import Server, emulator_server, kis_server
 from kisbt.kis.transport import HttpReply, HttpRequest, RequestsTransport
 from kisbt.model.account import Environment
 from tests.helpers.kis import server_of
-from tests.helpers.loopback import Loopback, answer, close, text
+from tests.helpers.loopback import Connection, Loopback, answer, close, text
 
 CANARY = "canary-app-secret"
 
@@ -138,10 +138,13 @@ def test_an_order_has_a_connection_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("fresh", [False, True])
-def test_header_that_no_http_can_carry_is_not_sent(fresh: bool) -> None:
+@pytest.mark.parametrize(
+    "more", ["\nHost: evil", "\r\nHost: evil", "\r\n\r\nGET / HTTP/1.1", "\r", "비밀"]
+)
+def test_header_that_no_http_can_carry_is_not_sent(fresh: bool, more: str) -> None:
     with Loopback() as server:
         transport = RequestsTransport(server_of(server))
-        bad = {"appsecret": Secret(f"{CANARY}\nHost: evil")}
+        bad = {"appsecret": Secret(CANARY + more)}
         with pytest.raises(KisError) as caught:
             transport.send(request(headers=bad, fresh=fresh))
         transport.close()
@@ -149,12 +152,49 @@ def test_header_that_no_http_can_carry_is_not_sent(fresh: bool) -> None:
         assert not server.requests
 
 
-def test_reply_without_an_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fresh", [False, True])
+def test_reply_without_an_end_is_cut(
+    monkeypatch: pytest.MonkeyPatch, fresh: bool
+) -> None:
     monkeypatch.setattr("kisbt.kis.transport._LARGEST", 1000)
     with Loopback(text(b"x" * 10_000)) as server:
         transport = RequestsTransport(server_of(server))
-        with pytest.raises(OutcomeUnknown):
-            transport.send(request())
+        with pytest.raises(OutcomeUnknown, match="too long"):
+            transport.send(request(fresh=fresh))
+        transport.close()
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_reply_shorter_than_it_says_is_none(fresh: bool) -> None:
+    def cut(connection: Connection) -> None:
+        head = b'HTTP/1.1 200 X\r\nContent-Length: 50\r\n\r\n{"rt_cd": "0"}'
+        connection.sock.sendall(head)
+        connection.reset()
+
+    def ended(connection: Connection) -> None:
+        head = b'HTTP/1.1 200 X\r\nContent-Length: 50\r\n\r\n{"rt_cd": "0"}'
+        connection.sock.sendall(head)
+        connection.sock.close()
+
+    for behaviour in (cut, ended):
+        with Loopback(behaviour) as server:
+            transport = RequestsTransport(server_of(server))
+            with pytest.raises(OutcomeUnknown):
+                transport.send(request(fresh=fresh))
+            transport.close()
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_reply_in_chunks_is_whole(fresh: bool) -> None:
+    def chunks(connection: Connection) -> None:
+        connection.sock.sendall(
+            b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b'8\r\n{"rt_cd"\r\n6\r\n: "0"}\r\n0\r\n\r\n'
+        )
+
+    with Loopback(chunks) as server:
+        transport = RequestsTransport(server_of(server))
+        assert transport.send(request(fresh=fresh)).json() == {"rt_cd": "0"}
         transport.close()
 
 
