@@ -605,7 +605,9 @@ class KisClient:
         late_s = self._clock.monotonic() - began_s
         if late_s > max(_SLOT_S, 0.8 * self._limiter.turn_s):
             # The next call may have had its turn already.
-            self._limiter.acquire(priority, max_wait_s=max_wait_s)
+            stays = self._limiter.wait_turn(priority, max_wait_s=max_wait_s)
+            if stays:
+                return stays
         # While token, rate, connection or journal were waited for.
         return self.hold()
 
@@ -732,7 +734,7 @@ class KisClient:
         try:
             theirs = parsedate_to_datetime(text)
             self._offset_s = (theirs - self._clock.now()).total_seconds()
-        except (ValueError, TypeError):  # also a date without a zone
+        except (ValueError, TypeError, OverflowError):  # also one without a zone
             self._offset_s = None
 
     def _require_authorised(self, reply: HttpReply, tr_id: str) -> None:

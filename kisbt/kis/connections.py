@@ -88,6 +88,7 @@ class OneShot:
         self._tls: ssl.SSLContext | None = None
         if parts.scheme == "https":
             self._tls = _tls_context()
+            self._tls.set_alpn_protocols(["http/1.1"])
             # Read once: with each connection it would cost more than the handshake.
             self._tls.load_verify_locations(ca_file or certifi.where())
 
@@ -116,6 +117,7 @@ class OneShot:
             OSError, http.client.HTTPException, ValueError: it failed; the exchange
                 under way knows whether anything left.
         """
+        Exchange.connecting()  # only our own sockets from here on
         data = _request(f"{method} {target}", self._authority, headers, body)
         for _turn in range(_TURNS):
             with closing(self._connected()) as sock:
@@ -131,25 +133,24 @@ class OneShot:
         raise TimeoutError("the connections grew old")
 
     def _connected(self) -> socket.socket:
-        """Return a new connection, watched from its first byte on."""
-        Exchange.connecting()
+        """Return a new connection whose sockets are watched."""
         try:
             plain = socket.create_connection((self._host, self._port), self._connect_s)
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except TimeoutError as error:
             raise ConnectTimeout from error
-        sock: socket.socket
-        if self._tls is None:
-            sock = WatchedSocket.adopt(plain)
-        else:
-            try:
+        try:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock: socket.socket
+            if self._tls is None:
+                sock = WatchedSocket.adopt(plain)
+            else:
                 sock = self._tls.wrap_socket(plain, server_hostname=self._host)
-            except BaseException:
-                plain.close()
-                raise
-            if not isinstance(sock, WatchedTlsSocket):
+            if not isinstance(sock, WatchedSocket | WatchedTlsSocket):
                 Exchange.unwatched()
-        sock.settimeout(self._read_s)
+            sock.settimeout(self._read_s)
+        except BaseException:
+            plain.close()  # nothing, if another socket has taken it over
+            raise
         return sock
 
 

@@ -256,6 +256,21 @@ else:
             os.close(self._handle)
 
 
+class _NoTurnError(Exception):
+    """No call may leave; the text says why."""
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except _NoTurnError as error:
+        why = str(error)
+    else:
+        return
+    raise NotSent(why)
+
+
 class _BudgetFile:
     """The state on disk; without a path, in memory."""
 
@@ -285,7 +300,7 @@ class _BudgetFile:
         try:
             self._lock.acquire()
         except Timeout as error:
-            raise NotSent(
+            raise _NoTurnError(
                 _(
                     "{path} is held by another process that does not answer; "
                     "nothing was sent. End that process and try again."
@@ -363,8 +378,24 @@ class RateLimiter:
         Raises:
             NotSent: `max_wait_s` would be exceeded.
         """
+        why = self.wait_turn(priority, max_wait_s=max_wait_s)
+        if why:
+            raise NotSent(why)
+
+    def wait_turn(self, priority: Priority, *, max_wait_s: float | None = None) -> str:
+        """Wait as `acquire` does; return why no call may leave, "" if one may.
+
+        For callers below frames that hold keys, which an error would take along.
+        """
         if self.turn_s <= 0:
-            return
+            return ""
+        try:
+            self._wait_turn(priority, max_wait_s)
+        except _NoTurnError as error:
+            return str(error)
+        return ""
+
+    def _wait_turn(self, priority: Priority, max_wait_s: float | None) -> None:
         since_s = self._clock.monotonic()
         with self._lock:
             ticket = (int(priority), next(self._numbers))
@@ -378,10 +409,14 @@ class RateLimiter:
             raise
 
     def throttled(self, retry_after_s: float = 0.0) -> None:
-        """Slow down: KIS said that there were too many calls."""
+        """Slow down: KIS said that there were too many calls.
+
+        Raises:
+            NotSent: another process holds the file.
+        """
         if self.turn_s <= 0:
             return
-        with self._lock, self._file.held():
+        with _told(), self._lock, self._file.held():
             now_s = self._clock.monotonic()
             state = self._read(now_s)
             state = state.slowed(now_s, self.turn_s, retry_after_s)
@@ -389,8 +424,12 @@ class RateLimiter:
             self._write(state)
 
     def interval_s(self) -> float:
-        """Return the seconds between calls now, slow-down included."""
-        with self._lock, self._file.held():
+        """Return the seconds between calls now, slow-down included.
+
+        Raises:
+            NotSent: another process holds the file.
+        """
+        with _told(), self._lock, self._file.held():
             now_s = self._clock.monotonic()
             state = self._read(now_s)
             return state.interval_s(now_s, self.turn_s)
@@ -417,7 +456,7 @@ class RateLimiter:
             return math.inf
         left_s = since_s + max_wait_s - self._clock.monotonic()
         if left_s <= 0:
-            raise NotSent(
+            raise _NoTurnError(
                 _(
                     "no call was free within {seconds:g} s, so nothing was sent; too "
                     "many programs or symbols share this app key"

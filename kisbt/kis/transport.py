@@ -11,6 +11,7 @@ import http.client
 import json
 import logging
 import threading
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -285,7 +286,21 @@ def _whole(response: http.client.HTTPResponse) -> bytes:
         raise _TooLong
     if response.length:  # what is still to come; None if nobody has told
         raise http.client.IncompleteRead(body, response.length)
+    # Nobody was asked for it, but an order's answer must not be lost for that.
+    if response.headers.get("content-encoding", "").lower() == "gzip":
+        return _unpacked(body)
     return body
+
+
+def _unpacked(body: bytes) -> bytes:
+    packed = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        found = packed.decompress(body, _LARGEST + 1)
+    except zlib.error as error:
+        raise http.client.IncompleteRead(body) from error
+    if len(found) > _LARGEST:
+        raise _TooLong
+    return found
 
 
 def _reply(response: BaseHTTPResponse) -> HttpReply:

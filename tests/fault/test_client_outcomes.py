@@ -392,6 +392,7 @@ def test_query_is_asked_again(behaviour: Behaviour, tmp_path: Path) -> None:
         ("Date: Fri, 20 Nov 2026 01:00:07 GMT\r\n", 7.0),
         ("Date: Fri, 20 Nov 2026 01:00:07 -0000\r\n", None),
         ("Date: yesterday\r\n", None),
+        ("Date: Mon, 1 Jan 2024 99999999999999999999:0:0 GMT\r\n", None),
         ("", None),
     ],
 )

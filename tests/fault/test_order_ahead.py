@@ -136,18 +136,20 @@ def test_halt_during_the_commit_holds_the_order(
     assert live.wrong() == []
 
 
+@pytest.mark.parametrize("free", [True, False])
 def test_rate_is_asked_for_again_after_a_slow_commit(
-    live: Bench, monkeypatch: pytest.MonkeyPatch
+    live: Bench, free: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """If there is no turn any more, nothing leaves, and that is known."""
     asked: list[float] = []
     ready = threading.Event()
     delays_s = iter((0.0, 0.3))
-    acquire, begin = live.client._limiter.acquire, live.journal.begin_sending
+    wait_turn, begin = live.client._limiter.wait_turn, live.journal.begin_sending
     last_step = Departure._last_step
 
-    def acquiring(*args: Any, **options: Any) -> None:
+    def asking(*args: Any, **options: Any) -> str:
         asked.append(live.time.monotonic())
-        acquire(*args, **options)
+        return wait_turn(*args, **options) if free or len(asked) < 2 else "no turn"
 
     def waiting(self: Departure) -> str:
         ready.set()
@@ -161,16 +163,17 @@ def test_rate_is_asked_for_again_after_a_slow_commit(
         return begun
 
     monkeypatch.setattr(Departure, "_last_step", waiting)
-    monkeypatch.setattr(live.client._limiter, "acquire", acquiring)
+    monkeypatch.setattr(live.client._limiter, "wait_turn", asking)
     monkeypatch.setattr(live.journal, "begin_sending", begin_sending)
     found = []
     for _order in range(2):
         asked.clear()
         ref = live.submit()
         live.desk.work(calls=1)
-        assert live.journal.order(ref).broker_number
-        found.append(len(asked))
-    assert found == [1, 2]
+        found.append((len(asked), live.journal.order(ref).status))
+    late = Status.ACKED if free else Status.INTENT  # tried again later
+    assert found == [(1, Status.ACKED), (2, late)]
+    assert len(live.real_orders()) == (2 if free else 1)
 
 
 class Jumping:

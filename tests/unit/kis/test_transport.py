@@ -1,3 +1,4 @@
+import gzip
 import http.client
 import json
 import logging
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kisbt.errors import ConfigError, KisError, OutcomeUnknown
+from kisbt.errors import ConfigError, KisError, NotSent, OutcomeUnknown
 from kisbt.kis.keys import Secret
 from kisbt.kis.servers import Server, emulator_server, kis_server
 from kisbt.kis.transport import HttpReply, HttpRequest, RequestsTransport
@@ -145,7 +146,7 @@ def test_header_that_no_http_can_carry_is_not_sent(fresh: bool, more: str) -> No
     with Loopback() as server:
         transport = RequestsTransport(server_of(server))
         bad = {"appsecret": Secret(CANARY + more)}
-        with pytest.raises(KisError) as caught:
+        with pytest.raises(NotSent if fresh else KisError) as caught:
             transport.send(request(headers=bad, fresh=fresh))
         transport.close()
         assert CANARY not in f"{caught.value} {caught.value.__context__}"
@@ -182,6 +183,27 @@ def test_reply_shorter_than_it_says_is_none(fresh: bool) -> None:
             with pytest.raises(OutcomeUnknown):
                 transport.send(request(fresh=fresh))
             transport.close()
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_packed_reply_nobody_asked_for_is_read(fresh: bool) -> None:
+    packed = gzip.compress(b'{"rt_cd": "0"}')
+    with Loopback(text(packed, headers="Content-Encoding: gzip\r\n")) as server:
+        transport = RequestsTransport(server_of(server))
+        assert transport.send(request(fresh=fresh)).json() == {"rt_cd": "0"}
+        transport.close()
+
+
+@pytest.mark.parametrize("packed", [b"no gzip", gzip.compress(b"x" * 5000)])
+def test_packed_reply_that_is_none_or_too_long_is_cut(
+    monkeypatch: pytest.MonkeyPatch, packed: bytes
+) -> None:
+    monkeypatch.setattr("kisbt.kis.transport._LARGEST", 1000)
+    with Loopback(text(packed, headers="Content-Encoding: gzip\r\n")) as server:
+        transport = RequestsTransport(server_of(server))
+        with pytest.raises(OutcomeUnknown):
+            transport.send(request(fresh=True))
+        transport.close()
 
 
 @pytest.mark.parametrize("fresh", [False, True])
