@@ -193,8 +193,8 @@ _BOARDS: Final = {
 }
 _UNKNOWN: Final = MarketClass.UNKNOWN
 _COUNTS: Final = {f"{count:03}": count for count in range(1, 1000)}
-_NUMBERS_KEPT: Final = 8_000
-_HEADS_KEPT: Final = 5_000
+_NUMBERS_KEPT: Final = 2_000
+_HEADS_KEPT: Final = 1_000
 _MOMENTS_KEPT: Final = 300  # seconds of the day; trades of a moment come together
 _NARROW, _WIDE = (item.width for item in _TRADE)
 _TRADE_NUMBERS: Final = (2, 12, 10, 11, 13)

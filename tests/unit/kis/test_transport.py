@@ -194,7 +194,9 @@ def test_packed_reply_nobody_asked_for_is_read(fresh: bool) -> None:
         transport.close()
 
 
-@pytest.mark.parametrize("packed", [b"no gzip", gzip.compress(b"x" * 5000)])
+@pytest.mark.parametrize(
+    "packed", [b"no gzip", gzip.compress(b"x" * 5000)], ids=["none", "long"]
+)
 def test_packed_reply_that_is_none_or_too_long_is_cut(
     monkeypatch: pytest.MonkeyPatch, packed: bytes
 ) -> None:
