@@ -253,8 +253,8 @@ def _waited(desk: Desk, ticket: int) -> bool:
     return False
 
 
-def _booked(desk: Desk, day: object) -> dict[str, int]:
-    tickets = [t for t in desk.journal.tickets() if t.day == day]
+def _booked(desk: Desk, day: date) -> dict[str, int]:
+    tickets = desk.journal.tickets(day=day)
     return {
         "quantity": sum(t.applied for t in tickets),
         "amount": sum(t.applied_amount for t in tickets),

@@ -1,13 +1,13 @@
 """Amendments and cancellations as a query of the day's orders shows them."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 from kisbt.model.order import BrokerOrder
 from kisbt.orders.decode import order_key
 from kisbt.orders.deskstate import Desk
 from kisbt.orders.lifecycle import TERMINAL, Status
-from kisbt.orders.rows import ChangeRecord, TicketRecord, TicketRole
+from kisbt.orders.rows import ChangeRecord, TicketRole
 from kisbt.text import _
 
 _LOST = frozenset({Status.UNKNOWN, Status.CLAIMED})
@@ -16,16 +16,17 @@ _LOST = frozenset({Status.UNKNOWN, Status.CLAIMED})
 def bind_changes(
     desk: Desk,
     rows: Sequence[BrokerOrder],
-    known: dict[str, TicketRecord],
+    day: date,
     asked: datetime,
 ) -> None:
     """Make rows that amend or cancel an own order part of it, whoever made them."""
-    for row in sorted(rows, key=lambda item: order_key(item.number).zfill(12)):
-        parent = known.get(order_key(row.original_number))
-        if parent is None or order_key(row.number) in known:
+    changing = [row for row in rows if row.original_number.strip().strip("0")]
+    known = desk.journal.marks(day) if changing else {}
+    for row in sorted(changing, key=lambda item: order_key(item.number).zfill(12)):
+        mark = known.get(order_key(row.original_number))
+        if mark is None or order_key(row.number) in known:
             continue
-        if not row.original_number.strip().strip("0"):
-            continue
+        parent = desk.journal.ticket(mark.ticket)
         cancels = row.cancelled or row.cancelled_quantity > 0
         role = TicketRole.CANCEL if cancels else TicketRole.AMEND
         ticket = desk.journal.bind(
@@ -37,7 +38,7 @@ def bind_changes(
             parent=parent.number,
             quantity=row.quantity,
         )
-        known[order_key(row.number)] = ticket
+        known[order_key(row.number)] = desk.journal.mark(ticket.ticket)
         _close_change(desk, parent.ref, role, row)
     for change in desk.journal.changes(statuses=_LOST):
         _give_up_change(desk, change, asked)

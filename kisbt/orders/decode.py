@@ -27,6 +27,7 @@ from kisbt.orders.rows import (
     NoticeRecord,
     OrderRecord,
     RunRecord,
+    TicketMark,
     TicketRecord,
     TicketRole,
 )
@@ -183,6 +184,11 @@ def ticket(row: Row) -> TicketRecord:
         rejected=row[14],
         remaining=row[15],
     )
+
+
+def mark(row: Row) -> TicketMark:
+    """Return the mark of a row of `tickets`."""
+    return TicketMark(row[0], hash(row))
 
 
 def run(row: Row) -> RunRecord:

@@ -18,7 +18,7 @@ from kisbt.orders.foreignorders import take_foreign
 from kisbt.orders.ledger import FillSource, notice_digest, rows_agree
 from kisbt.orders.lifecycle import AT_BROKER, Status, status_of
 from kisbt.orders.lostorders import look_for
-from kisbt.orders.rows import OrderRecord, TicketRecord, TicketRole
+from kisbt.orders.rows import OrderRecord, TicketMark, TicketRecord, TicketRole
 from kisbt.text import _
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def take_history(
     rows = [row for row in history.rows if row.day == day]
     agree = rows_agree(history.rows, history.totals)
     _note_agreement(desk, agree=agree)
-    bind_changes(desk, rows, _by_number(desk, day), asked)
+    bind_changes(desk, rows, day, asked)
     if agree:
         look_for(desk, rows, asked, day=day, agree=True)
     else:
@@ -95,21 +95,16 @@ def take_history(
         more = [row for row in told if order_key(row.number) not in shown]
         look_for(desk, [*rows, *more], asked, day=day, agree=False)
         hearsay.apply_ends(desk, day)
-    known = _by_number(desk, day)
+    known = desk.journal.marks(day)
     for row in rows:
-        ticket = known.get(order_key(row.number))
-        if ticket is not None and not _is_settled(desk, ticket, row):
-            _take_row(desk, ticket, row)
+        mark = known.get(order_key(row.number))
+        if mark is not None and not _is_settled(desk, mark, row):
+            _take_row(desk, desk.journal.ticket(mark.ticket), row)
     for order in desk.journal.orders(statuses=AT_BROKER):
         settle_status(desk, order.ref, asked)
     take_foreign(desk, day, [row for row in rows if order_key(row.number) not in known])
     desk.journal.note_seen(day, [(row.number, row.branch) for row in rows])
     _count_polls(desk, asked)
-
-
-def _by_number(desk: Desk, day: date) -> dict[str, TicketRecord]:
-    """Return a day's tickets; there may be thousands: nobody keeps them for long."""
-    return {order_key(t.number): t for t in desk.journal.tickets(day=day)}
 
 
 def _note_agreement(desk: Desk, *, agree: bool) -> None:
@@ -166,20 +161,20 @@ def _take_row(desk: Desk, ticket: TicketRecord, row: BrokerOrder) -> None:
 def _let_go(desk: Desk, ticket: TicketRecord, row: BrokerOrder) -> None:
     """Forget what concerns a number of which everything is booked; a day has many."""
     state = desk.state
-    state.settled[ticket.ticket] = hash((ticket, row))
+    state.settled[ticket.ticket] = hash((desk.journal.mark(ticket.ticket), row))
     # A query that broke later on has nothing to look for here.
     state.heard.pop(order_key(row.number), None)
     if not desk.journal.order(ticket.ref).is_open:
         state.venues.pop(ticket.ref, None)
 
 
-def _is_settled(desk: Desk, ticket: TicketRecord, row: BrokerOrder) -> bool:
+def _is_settled(desk: Desk, mark: TicketMark, row: BrokerOrder) -> bool:
     """Return whether a row has been taken over whole and nothing is new about it.
 
     A day has hundreds of them, and each query shows all again.
     """
-    same = desk.state.settled.get(ticket.ticket) == hash((ticket, row))
-    return same and ticket.ticket not in desk.state.unconfirmed_s
+    same = desk.state.settled.get(mark.ticket) == hash((mark, row))
+    return same and mark.ticket not in desk.state.unconfirmed_s
 
 
 def _fewer(

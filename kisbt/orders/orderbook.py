@@ -1,5 +1,6 @@
 """The journal's orders, and the numbers the broker gave them."""
 
+import sqlite3
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Any
@@ -26,6 +27,7 @@ from kisbt.orders.rows import (
     ChangeRecord,
     Mark,
     OrderRecord,
+    TicketMark,
     TicketRecord,
     TicketRole,
 )
@@ -588,6 +590,32 @@ class OrderBook(OwnedBook):
             *values,
         )
         return tuple(decode.ticket(row) for row in rows)
+
+    def marks(self, day: date) -> dict[str, TicketMark]:
+        """Return where the tickets of a day stand, by their normalised number.
+
+        There may be thousands, and each query asks for all: they are not read whole.
+        """
+        with self._lock:
+            cursor = self._run_sql(
+                "SELECT * FROM tickets WHERE day = ? ORDER BY ticket",
+                (day.isoformat(),),
+            )
+            try:
+                return {row[4]: decode.mark(row) for row in cursor}
+            except (sqlite3.Error, UnicodeError) as error:
+                raise self._failed(error) from error
+
+    def mark(self, ticket: int) -> TicketMark:
+        """Return where a ticket stands.
+
+        Raises:
+            KeyError: there is none.
+        """
+        row = self._one("SELECT * FROM tickets WHERE ticket = ?", ticket)
+        if row is None:
+            raise KeyError(ticket)
+        return decode.mark(row)
 
     def ticket(self, ticket: int) -> TicketRecord:
         """Return a ticket by the journal's number.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from kisbt.model.order import OrderKind, OrderType, Side, Venue
 from kisbt.orders.lifecycle import AT_BROKER, OPEN, TERMINAL, UNRESOLVED, Status
@@ -156,6 +156,17 @@ class OrderRecord:
     def average_price(self) -> float | None:
         """Won a share of what was filled; None without a fill."""
         return self.amount / self.filled if self.filled else None
+
+
+class TicketMark(NamedTuple):
+    """Where a ticket stands, small.
+
+    Attributes:
+        content: hash of all that is written of it; another one as soon as that changes.
+    """
+
+    ticket: int
+    content: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

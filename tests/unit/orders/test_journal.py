@@ -7,6 +7,7 @@ import pytest
 
 from kisbt.errors import StorageError
 from kisbt.model.order import OrderKind, Side, Venue
+from kisbt.orders.decode import order_key
 from kisbt.orders.journal import Journal
 from kisbt.orders.journalfile import Access
 from kisbt.orders.ledger import notice_digest
@@ -740,3 +741,34 @@ def test_threads_share_one_journal(tmp_path: Path) -> None:
         orders = journal.orders(statuses=OPEN)
     assert len({order.ref for order in orders}) == 75
     assert [order.ref for order in orders] == list(range(1, 76))
+
+
+# Marks.
+
+
+def test_mark_of_a_ticket_is_another_after_each_change(tmp_path: Path) -> None:
+    with make_journal(tmp_path) as journal:
+        begin(journal)
+        _ref, ticket = send(journal)
+        marks = [journal.mark(ticket.ticket)]
+        row = make_row(filled_quantity=10, filled_amount=10_000)
+        journal.add_row(ticket.ticket, row)
+        marks.append(journal.mark(ticket.ticket))
+        book(journal, ticket.ticket, 10, 10_000, 10)
+        marks.append(journal.mark(ticket.ticket))
+        assert {mark.ticket for mark in marks} == {ticket.ticket}
+        assert len(set(marks)) == 3
+        journal.add_row(ticket.ticket, row)  # nothing new
+        assert journal.mark(ticket.ticket) == marks[-1]
+
+
+def test_marks_are_those_of_all_tickets_of_a_day(tmp_path: Path) -> None:
+    with make_journal(tmp_path) as journal:
+        begin(journal)
+        tickets = [send(journal, number)[1] for number in ("0000000007", "8")]
+        assert journal.marks(DAY) == {
+            order_key(ticket.number): journal.mark(ticket.ticket) for ticket in tickets
+        }
+        assert journal.marks(DAY + timedelta(days=1)) == {}
+        with pytest.raises(KeyError):
+            journal.mark(99)
