@@ -14,7 +14,6 @@ from kisbt.app.backtest import strategy_error
 from kisbt.app.clearance import Clearance
 from kisbt.app.ending import Ending, LastOrders
 from kisbt.app.gate import Gate
-from kisbt.app.heap import share_one_heap
 from kisbt.app.history import LivePlan, plan_live
 from kisbt.app.instances import Instance, current_pid, listed, sole_owner
 from kisbt.app.livefolder import write_folder
@@ -131,7 +130,6 @@ def run_live(
     check_mode(config, mode)
     if wanted.out is not None:
         check_target(wanted.out)
-    share_one_heap()
     with open_venue(
         config, mode, ready_file=wanted.ready_file, faults=wanted.faults
     ) as venue:
