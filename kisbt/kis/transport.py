@@ -300,6 +300,8 @@ def _unpacked(body: bytes) -> bytes:
         raise http.client.IncompleteRead(body) from error
     if len(found) > _LARGEST:
         raise _TooLong
+    if not packed.eof:
+        raise http.client.IncompleteRead(found)
     return found
 
 

@@ -612,10 +612,7 @@ class OrderBook(OwnedBook):
         Raises:
             KeyError: there is none.
         """
-        row = self._one("SELECT * FROM tickets WHERE ticket = ?", ticket)
-        if row is None:
-            raise KeyError(ticket)
-        return decode.mark(row)
+        return decode.mark(self._ticket_row(ticket))
 
     def ticket(self, ticket: int) -> TicketRecord:
         """Return a ticket by the journal's number.
@@ -623,10 +620,15 @@ class OrderBook(OwnedBook):
         Raises:
             KeyError: there is none.
         """
-        row = self._one("SELECT * FROM tickets WHERE ticket = ?", ticket)
+        return decode.ticket(self._ticket_row(ticket))
+
+    def _ticket_row(self, ticket: int) -> decode.Row:
+        row: decode.Row | None = self._one(
+            "SELECT * FROM tickets WHERE ticket = ?", ticket
+        )
         if row is None:
             raise KeyError(ticket)
-        return decode.ticket(row)
+        return row
 
     def _sum_up(self, ref: int) -> None:
         """Carry cancelled and refused shares of the tickets over to their order."""

@@ -5,7 +5,9 @@ the run uses real threads, websocket, journal and HTTP. ``KISBT_BENCH_LIVE_S`` s
 how long. The budgets are held against what is found on a machine that does nothing
 else, however slow it is. Beside them stands what this machine does at its best, a bare
 commit and a bare POST taken in between, and how much ``slower`` it runs plain
-backtrader, before and after, than the machine on which the budgets were set. The whole soak of half an hour, at the market's own pace, is
+backtrader, before and after, than the machine on which the budgets were set.
+
+The whole soak of half an hour, at the market's own pace, is
 ``KISBT_SOAK_S=1800 KISBT_SOAK_SPEED=1 pytest -m bench -k soak tests/bench``;
 without these it lasts two minutes, a minute of the market a second.
 """

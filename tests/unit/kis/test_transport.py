@@ -195,7 +195,9 @@ def test_packed_reply_nobody_asked_for_is_read(fresh: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "packed", [b"no gzip", gzip.compress(b"x" * 5000)], ids=["none", "long"]
+    "packed",
+    [b"no gzip", gzip.compress(b"x" * 5000), gzip.compress(b'{"rt_cd": "0"}')[:-9]],
+    ids=["none", "long", "cut"],
 )
 def test_packed_reply_that_is_none_or_too_long_is_cut(
     monkeypatch: pytest.MonkeyPatch, packed: bytes
