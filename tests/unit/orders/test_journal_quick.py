@@ -1,5 +1,6 @@
 """What makes the journal quick changes nothing of what it says."""
 
+import gc
 import threading
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from kisbt.model.order import OrderKind
 from kisbt.orders.journal import Journal
 from kisbt.orders.journalfile import Access
 from kisbt.orders.lifecycle import OPEN, Status
+from kisbt.orders.rows import OrderRecord
 from tests.helpers.orders import begin, make_clock, make_journal, make_plan, send
 
 
@@ -90,6 +92,24 @@ def test_a_record_that_is_kept_is_that_of_the_row(tmp_path: Path) -> None:
     assert journal.open_orders()[0] is first
     journal.record(ref, Status.SENDING)
     assert (first.status, journal.order(ref).status) == (Status.INTENT, Status.SENDING)
+
+
+def test_an_order_that_ended_is_not_kept_in_memory(tmp_path: Path) -> None:
+    journal = begin(make_journal(tmp_path))
+    refs = [journal.add_order(make_plan(), kind=OrderKind.LIMIT) for _ in range(5)]
+    before = _records_alive()
+    assert len(journal.open_orders()) == 5
+    assert _records_alive() - before == 5
+    for ref in refs:
+        journal.want_cancel(ref, "user")
+        assert journal.order(ref).status is Status.CANCELLED
+    assert journal.open_orders() == ()
+    assert _records_alive() == before
+
+
+def _records_alive() -> int:
+    gc.collect()
+    return sum(type(found) is OrderRecord for found in gc.get_objects())
 
 
 def test_what_was_undone_was_never_read(tmp_path: Path) -> None:

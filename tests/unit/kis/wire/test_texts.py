@@ -14,6 +14,7 @@ from kisbt.kis.wire.texts import (
     NEEDED_WHOLE,
     PLAIN,
     ROUNDED,
+    TEXT,
     TIME,
     WHOLE,
     choices,
@@ -180,3 +181,15 @@ def test_codes_of_descriptions_may_be_unknown() -> None:
 @pytest.mark.parametrize(("change", "code"), [(-0.5, "5"), (0, "3"), (500, "2")])
 def test_sign_of_a_change_has_a_code(change: float, code: str) -> None:
     assert sign_code(change) == code
+
+
+def test_a_text_that_comes_again_is_one_object_but_not_for_ever() -> None:
+    def read() -> object:
+        return TEXT.parse("".join(["005", "930"]))  # another object each time
+
+    first = read()
+    assert read() is first
+    for number in range(5_000):
+        TEXT.parse(f"order {number}")
+    assert read() == first
+    assert read() is not first
