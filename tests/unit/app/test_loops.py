@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from kisbt.app.loops import TradingThread
 from kisbt.app.pulse import beating
 from kisbt.app.sessionplan import Stage
-from kisbt.clock import KST, ManualClock
+from kisbt.clock import KST, ManualClock, SystemClock
 from kisbt.orders.halt import Heartbeat, Pulse, read_beat
 from kisbt.orders.sender import ORDER_THREAD
 from kisbt.orders.watch import STALE_S, Finding, Vigil
@@ -161,3 +161,22 @@ def test_strategy_does_not_wait_for_a_loop_that_hangs() -> None:
         thread.hurry()
         thread.stand_back()  # comes back all the same
         assert session.turns == 2
+
+
+def test_turns_are_spaced_where_trades_come_without_end() -> None:
+    with turning() as (thread, session, clock):
+        enough = threading.Event()
+
+        def again() -> None:
+            clock.advance(0.0001)
+            if session.turns < 200:
+                thread.wake()
+            else:
+                enough.set()
+
+        session.inside = again
+        before_s = SystemClock().monotonic()
+        thread.wake()
+        assert enough.wait(30)
+        # Eight in eight milliseconds; no fewer on a machine that is busy.
+        assert SystemClock().monotonic() - before_s > 0.1
