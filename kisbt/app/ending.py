@@ -1,5 +1,6 @@
 """How a run ends: told from outside, by a mistake, and what becomes of its orders."""
 
+import _thread
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +16,34 @@ from kisbt.orders.journal import Journal
 from kisbt.text import _
 
 _CANCEL_WAIT_S = 20.0
+_LOOK_EVERY_S = 0.5
+
+
+@contextmanager
+def interrupted_by(
+    wanted: Callable[[], bool], *, every_s: float = _LOOK_EVERY_S
+) -> Iterator[None]:
+    """Be told as by Ctrl-C whenever an end is wanted, while the block runs.
+
+    Args:
+        wanted: whether somebody asks for the end; asked again and again, in a thread.
+        every_s: so often.
+    """
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(every_s):
+            # Where nobody hears Ctrl-C yet, the word waits.
+            if callable(signal.getsignal(signal.SIGINT)) and wanted():
+                _thread.interrupt_main(signal.SIGINT)
+
+    looker = threading.Thread(target=look, name="kisbt-end", daemon=True)
+    looker.start()
+    try:
+        yield
+    finally:
+        over.set()
+        looker.join()
 
 
 @dataclass(slots=True)

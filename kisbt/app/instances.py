@@ -93,8 +93,45 @@ def listed(instance: Instance) -> Iterator[Path]:
         with suppress(OSError):
             path.unlink(missing_ok=True)
         lock.release()
+        _forget(path)
+
+
+def ask_end(instance: Instance) -> bool:
+    """Leave word that a run is to end; return whether it is alive to find it.
+
+    A file beside its listing: signals between terminals are not known everywhere.
+
+    Raises:
+        StorageError: the word cannot be written.
+    """
+    for path in instances_folder().glob(f"{instance.pid}-*.json"):
+        if _is_held(path) and _read(path) == instance:
+            write_private(_word(path), "")
+            return True
+    return False
+
+
+def end_is_wanted(listing: Path) -> bool:
+    """Return whether word was left that a run is to end; it counts once.
+
+    Args:
+        listing: what `listed` gave.
+    """
+    try:
+        _word(listing).unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _word(listing: Path) -> Path:
+    return listing.with_suffix(".end")
+
+
+def _forget(listing: Path) -> None:
+    for path in (listing, _word(listing), Path(f"{listing}.lock")):
         with suppress(OSError):
-            Path(lock.lock_file).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 def running() -> tuple[Instance, ...]:
@@ -102,9 +139,7 @@ def running() -> tuple[Instance, ...]:
     found = []
     for path in sorted(instances_folder().glob("*.json")):
         if not _is_held(path):
-            for dead in (path, Path(f"{path}.lock")):
-                with suppress(OSError):
-                    dead.unlink(missing_ok=True)
+            _forget(path)
             continue
         instance = _read(path)
         if instance is not None:

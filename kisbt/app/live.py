@@ -12,10 +12,16 @@ import backtrader as bt
 import kisbt
 from kisbt.app.backtest import strategy_error
 from kisbt.app.clearance import Clearance
-from kisbt.app.ending import Ending, LastOrders
+from kisbt.app.ending import Ending, LastOrders, interrupted_by
 from kisbt.app.gate import Gate
 from kisbt.app.history import LivePlan, plan_live
-from kisbt.app.instances import Instance, current_pid, listed, sole_owner
+from kisbt.app.instances import (
+    Instance,
+    current_pid,
+    end_is_wanted,
+    listed,
+    sole_owner,
+)
 from kisbt.app.livefolder import write_folder
 from kisbt.app.livelog import run_log
 from kisbt.app.liveparts import Assembly, Parts
@@ -180,7 +186,8 @@ class _Run:
             stack.enter_context(sole_owner(venue.state))
             if venue.is_emulator:
                 prune_emulators(self._started)
-            stack.enter_context(listed(self._instance()))
+            listing = stack.enter_context(listed(self._instance()))
+            stack.enter_context(interrupted_by(lambda: end_is_wanted(listing)))
             stack.enter_context(run_log(venue.state / "logs", venue.clock))
             plan = self._plan()
             self._say(

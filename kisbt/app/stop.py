@@ -1,10 +1,8 @@
 """End a run from another process, in order."""
 
-import os
-import signal
 from pathlib import Path
 
-from kisbt.app.instances import Instance, is_owned, running
+from kisbt.app.instances import Instance, ask_end, is_owned, running
 from kisbt.clock import Clock, SystemClock
 from kisbt.errors import InputError
 from kisbt.text import _
@@ -16,18 +14,16 @@ def stop_run(instance: Instance, *, wait_s: float, clock: Clock | None = None) -
     """Ask a run to end; return whether it has ended in time.
 
     Raises:
-        InputError: it is not alive, or not this user's.
+        InputError: it is not alive any more.
+        StorageError: the word cannot be written.
     """
     time = clock or SystemClock()
-    number = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM)
-    try:
-        os.kill(instance.pid, number)
-    except OSError as error:  # Windows has no word of its own for these
+    if not ask_end(instance):
         raise InputError(
-            _("{name} (pid {pid}) cannot be told: {why}").format(
-                name=instance.id, pid=instance.pid, why=error.strerror
+            _("{name} (pid {pid}) is not alive any more").format(
+                name=instance.id, pid=instance.pid
             )
-        ) from error
+        )
     until_s = time.monotonic() + wait_s
     while is_alive(instance):
         if time.monotonic() >= until_s:

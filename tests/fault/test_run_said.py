@@ -11,13 +11,18 @@ import backtrader as bt
 import pytest
 
 from kisbt.app import loops
+from kisbt.app.ending import interrupted_by
 from kisbt.app.history import plan_live
+from kisbt.app.instances import find_instance, instances_folder
 from kisbt.app.live import LiveOptions, run_live
 from kisbt.app.session import LiveSession
+from kisbt.app.stop import stop_run
 from kisbt.app.venue import Mode
 from kisbt.candles.store import CandleStore
+from kisbt.errors import InputError
 from kisbt.orders.desk import OrderDesk
 from strategies.ma_rsi_bollinger import MaRsiBollinger
+from tests.helpers.haltbed import wait_for
 from tests.helpers.runs import ROOT, market, minute_config
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
@@ -94,6 +99,40 @@ def test_a_strategy_that_never_returns_ends_at_the_third_ctrl_c(
         with pytest.raises(KeyboardInterrupt):
             there.run(strategy=Stuck)
         assert there.untrue(ended=False) == []
+
+
+def test_a_run_told_to_stop_ends_in_order(tmp_path: Path) -> None:
+    told: list[bool] = []
+    other = threading.Thread(
+        target=lambda: told.append(stop_run(find_instance(), wait_s=60.0))
+    )
+
+    class Told(MaRsiBollinger):
+        def next(self) -> None:
+            super().next()
+            if not other.ident:
+                other.start()
+                wait_for(lambda: any(instances_folder().glob("*.end")), 30)
+                wait_for(lambda: not any(instances_folder().glob("*.end")), 30)
+
+    with market(tmp_path) as there:
+        finished = there.run(strategy=Told)
+        other.join()
+        assert there.untrue() == []
+    assert told == [True]
+    assert finished.exit_state == "stopped: SIGINT"
+    with pytest.raises(InputError, match="no run is alive"):
+        find_instance()
+
+
+def test_told_to_stop_before_it_trades_is_interrupted() -> None:
+    asked = iter([False, True])
+    with (
+        pytest.raises(KeyboardInterrupt),
+        interrupted_by(lambda: next(asked, False), every_s=0.01),
+    ):
+        wait_for(lambda: False, 30)  # as a start that is not ready yet
+    assert list(asked) == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signals to send to oneself")

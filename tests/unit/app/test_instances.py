@@ -6,6 +6,8 @@ import pytest
 
 from kisbt.app.instances import (
     Instance,
+    ask_end,
+    end_is_wanted,
     find_instance,
     instances_folder,
     is_owned,
@@ -54,6 +56,27 @@ def test_one_whose_process_died_is_forgotten() -> None:
     path.chmod(0o600)
     assert running() == ()
     assert not path.exists()
+
+
+def test_word_to_end_is_heard_once_and_by_that_run_only() -> None:
+    with listed(_instance("a")) as first, listed(_instance("b")) as second:
+        assert not end_is_wanted(first)
+        assert ask_end(_instance("a"))
+        assert not end_is_wanted(second)
+        assert end_is_wanted(first)
+        assert not end_is_wanted(first)
+        assert ask_end(_instance("b"))
+    assert list(instances_folder().iterdir()) == []  # nobody hears it later
+
+
+def test_word_for_a_run_that_has_ended_is_not_left() -> None:
+    with listed(_instance()) as path:
+        left = path.read_text("utf-8")
+    assert not ask_end(_instance())
+    path.write_text(left, "utf-8")  # as a killed process leaves it
+    path.chmod(0o600)
+    assert not ask_end(_instance())
+    assert list(instances_folder().glob("*.end")) == []
 
 
 def test_find_names_the_choices() -> None:
