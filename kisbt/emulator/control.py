@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -66,6 +66,7 @@ class Control:
                 KisbtError: _explain,
                 OrderRefused: _explain,
                 HTTPException: _explain,
+                ClientDisconnect: _gone,
             },
         )
 
@@ -165,6 +166,10 @@ async def _explain(_request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 400
     text = error.detail if isinstance(error, HTTPException) else str(error)
     return _problem(status, text)
+
+
+async def _gone(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=400)  # nobody reads it
 
 
 async def _json(request: Request) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -549,6 +550,24 @@ def test_broken_http_does_not_stop_the_server(shared: Emulator, raw: bytes) -> N
     caller = Caller(shared, "real")
     caller.token = _token(shared, "real")
     assert caller.price().status_code == 200
+
+
+def test_who_dies_while_it_asks_leaves_no_traceback(
+    shared: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    caller = Caller(shared, "real")
+    url = urlsplit(caller.server["control_url"])
+    head = (
+        f"POST {url.path}/clock HTTP/1.1\r\nHost: {url.netloc}\r\n"
+        f"Authorization: Bearer {caller.server['control_token']}\r\n"
+        "Content-Length: 20\r\n\r\n{"
+    )
+    with socket.create_connection((url.hostname, url.port), timeout=5) as sock:
+        sock.sendall(head.encode())
+        sock.shutdown(socket.SHUT_RDWR)
+        assert sock.recv(1_000) == b""
+    assert caller.control("clock").status_code == 200
+    assert [item for item in caplog.records if item.exc_info] == []
 
 
 # Charts.
