@@ -40,7 +40,7 @@ def take_notice(desk: Desk, notice: Notice) -> None:
     if notice.kind is NoticeKind.FILLED:
         desk.journal.add_notice(day, notice, notice_digest(notice))
         if ticket is not None:
-            state.unconfirmed_s.setdefault(ticket.ticket, now_s)
+            state.unconfirmed_s[ticket.ticket] = now_s  # the newest is to be confirmed
             _account_notice(desk, ticket, notice)
     elif ticket is not None and notice.kind is NoticeKind.ACCEPTED:
         order = desk.journal.order(ticket.ref)

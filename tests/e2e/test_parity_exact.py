@@ -148,8 +148,12 @@ def test_daily_bars_trade_as_in_the_backtest(
     assert _compare(config, mode, tmp_path / "run", once=True) == []
 
 
-def test_every_quirk_of_the_mock_server_changes_nothing(tmp_path: Path) -> None:
-    config = _config("ma_rsi_bollinger_1m")
+# The larger one's orders fill over several minutes.
+@pytest.mark.parametrize("capital", [10_000_000, 300_000_000])
+def test_every_quirk_of_the_mock_server_changes_nothing(
+    capital: int, tmp_path: Path
+) -> None:
+    config = _config("ma_rsi_bollinger_1m", capital=capital)
     faults = tuple(parse_faults(QUIRKS))
     found = _compare(config, Mode.PAPER, tmp_path / "run", least=20, faults=faults)
     assert found == []

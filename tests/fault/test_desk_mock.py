@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kisbt.model.account import Environment
 from kisbt.model.order import Side
 from kisbt.orders.ledger import FillSource
 from kisbt.orders.records import Corrected, Ended, Filled
@@ -29,6 +30,33 @@ def test_fill_without_a_row_is_booked_from_two_witnesses(mock: Bench) -> None:
     mock.run_for(15)
     assert mock.desk.status().query_broken
     assert mock.status(order.ref) == "filled"
+    assert mock.wrong(ended=True) == []
+
+
+def test_fill_that_the_balance_shows_is_no_alarm(mock: Bench) -> None:
+    mock.emulator.fault("lag(balance, 5)")
+    order = mock.order(Side.BUY, 6)
+    mock.run_for(60)
+    assert mock.status(order.ref) == "filled"
+    assert "fill not confirmed" not in mock.told.titles()
+
+
+def test_each_fill_of_a_long_order_is_awaited_until_it_is_booked(mock: Bench) -> None:
+    mock.emulator.fault("lag(balance, 5)")
+    order = mock.order(Side.BUY, 6, limit=far(mock))
+    (ticket,) = mock.journal.tickets(order.ref)
+    exchange = mock.emulator._house.sides[Environment.MOCK].exchange
+    for second in range(150):
+        if second % 25 == 0:
+            (working,) = exchange.working()
+            exchange.fill(working, 1, working.price)
+        mock.run_for(1)
+        told = mock.journal.notices(ticket.day, ticket.number)
+        heard = sum(item.quantity for item in told)
+        booked = mock.journal.order(order.ref).filled
+        assert heard == booked or mock.desk.awaits_fills()
+    assert mock.status(order.ref) == "filled"
+    assert "fill not confirmed" not in mock.told.titles()
     assert mock.wrong(ended=True) == []
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import backtrader as bt
 import pytest
 
-from kisbt.app import loops
+from kisbt.app import live, loops
 from kisbt.app.ending import interrupted_by
 from kisbt.app.history import plan_live
-from kisbt.app.instances import find_instance, instances_folder
+from kisbt.app.instances import find_instance
 from kisbt.app.live import LiveOptions, run_live
 from kisbt.app.session import LiveSession
 from kisbt.app.stop import stop_run
@@ -101,8 +101,18 @@ def test_a_strategy_that_never_returns_ends_at_the_third_ctrl_c(
         assert there.untrue(ended=False) == []
 
 
-def test_a_run_told_to_stop_ends_in_order(tmp_path: Path) -> None:
-    told: list[bool] = []
+def test_a_run_told_to_stop_ends_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard, told = threading.Event(), list[bool]()
+    look = live.end_is_wanted
+
+    def looking(listing: Path) -> bool:
+        if found := look(listing):
+            heard.set()
+        return found
+
+    monkeypatch.setattr(live, "end_is_wanted", looking)
     other = threading.Thread(
         target=lambda: told.append(stop_run(find_instance(), wait_s=60.0))
     )
@@ -112,8 +122,7 @@ def test_a_run_told_to_stop_ends_in_order(tmp_path: Path) -> None:
             super().next()
             if not other.ident:
                 other.start()
-                wait_for(lambda: any(instances_folder().glob("*.end")), 30)
-                wait_for(lambda: not any(instances_folder().glob("*.end")), 30)
+                wait_for(heard.is_set, 30)
 
     with market(tmp_path) as there:
         finished = there.run(strategy=Told)
