@@ -2,10 +2,12 @@
 
 import _thread
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from kisbt.app.hearing import Hearing
 from kisbt.app.loops import TradingThread
@@ -17,33 +19,6 @@ from kisbt.text import _
 
 _CANCEL_WAIT_S = 20.0
 _LOOK_EVERY_S = 0.5
-
-
-@contextmanager
-def interrupted_by(
-    wanted: Callable[[], bool], *, every_s: float = _LOOK_EVERY_S
-) -> Iterator[None]:
-    """Be told as by Ctrl-C whenever an end is wanted, while the block runs.
-
-    Args:
-        wanted: whether somebody asks for the end; asked again and again, in a thread.
-        every_s: so often.
-    """
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.wait(every_s):
-            # Where nobody hears Ctrl-C yet, the word waits.
-            if callable(signal.getsignal(signal.SIGINT)) and wanted():
-                _thread.interrupt_main(signal.SIGINT)
-
-    looker = threading.Thread(target=look, name="kisbt-end", daemon=True)
-    looker.start()
-    try:
-        yield
-    finally:
-        over.set()
-        looker.join()
 
 
 @dataclass(slots=True)
@@ -59,6 +34,44 @@ class Ending:
     asked: int = 0
     why: str = ""
     problem: BaseException | None = None
+    _stop: Callable[[], None] | None = None
+    _over: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def watched(
+        self, wanted: Callable[[], bool], *, every_s: float = _LOOK_EVERY_S
+    ) -> Iterator[None]:
+        """Hear as Ctrl-C that an end is wanted, until the block or `signals` ends.
+
+        Args:
+            wanted: whether somebody asks for the end, which counts once; asked again
+                and again, in a thread.
+            every_s: so often.
+        """
+        main = threading.current_thread() is threading.main_thread()
+
+        def look() -> None:
+            while not self._over.wait(every_s):
+                with self._lock:
+                    # Where nobody would hear it, the word waits.
+                    hears = main and callable(signal.getsignal(signal.SIGINT))
+                    if self._over.is_set() or not (self._stop or hears):
+                        continue
+                    if not wanted():
+                        continue
+                    if self._stop is not None:
+                        self._stop()  # whatever the strategy does
+                    if main:
+                        _interrupt_main()
+
+        looker = threading.Thread(target=look, name="kisbt-end", daemon=True)
+        looker.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            looker.join()
 
     @contextmanager
     def signals(
@@ -81,18 +94,32 @@ class Ending:
                 # The strategy itself does not come back.
                 raise KeyboardInterrupt
 
-        if threading.current_thread() is not threading.main_thread():
-            yield  # signals belong to the main thread; a test stops by other means
-            return
-        wanted = [signal.SIGINT, signal.SIGTERM]
-        if hasattr(signal, "SIGBREAK"):
-            wanted.append(signal.SIGBREAK)
-        before = {number: signal.signal(number, told) for number in wanted}
+        before: dict[signal.Signals, Any] = {}
+        # Signals belong to the main thread; a test stops by other means.
+        if threading.current_thread() is threading.main_thread():
+            wanted = [signal.SIGINT, signal.SIGTERM]
+            if hasattr(signal, "SIGBREAK"):
+                wanted.append(signal.SIGBREAK)
+            before = {number: signal.signal(number, told) for number in wanted}
+        self._stop = stop
         try:
             yield
         finally:
+            with self._lock:
+                self._stop = None
+                self._over.set()
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _interrupt_main() -> None:
+    """Do as Ctrl-C does; a thread that sleeps awakes, but not on Windows."""
+    if sys.platform == "win32":
+        _thread.interrupt_main(signal.SIGINT)
+        return
+    number = threading.main_thread().ident
+    assert number is not None, "it runs"
+    signal.pthread_kill(number, signal.SIGINT)
 
 
 class LastOrders:

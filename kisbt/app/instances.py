@@ -105,9 +105,13 @@ def ask_end(instance: Instance) -> bool:
         StorageError: the word cannot be written.
     """
     for path in instances_folder().glob(f"{instance.pid}-*.json"):
-        if _is_held(path) and _read(path) == instance:
+        if not _is_held(path):
+            _forget(path)
+        elif _read(path) == instance:
             write_private(_word(path), "")
-            return True
+            if path.exists():
+                return True
+            _forget(path)  # it has just ended
     return False
 
 

@@ -12,7 +12,7 @@ import backtrader as bt
 import kisbt
 from kisbt.app.backtest import strategy_error
 from kisbt.app.clearance import Clearance
-from kisbt.app.ending import Ending, LastOrders, interrupted_by
+from kisbt.app.ending import Ending, LastOrders
 from kisbt.app.gate import Gate
 from kisbt.app.history import LivePlan, plan_live
 from kisbt.app.instances import (
@@ -187,7 +187,7 @@ class _Run:
             if venue.is_emulator:
                 prune_emulators(self._started)
             listing = stack.enter_context(listed(self._instance()))
-            stack.enter_context(interrupted_by(lambda: end_is_wanted(listing)))
+            stack.enter_context(self._ending.watched(lambda: end_is_wanted(listing)))
             stack.enter_context(run_log(venue.state / "logs", venue.clock))
             plan = self._plan()
             self._say(

@@ -1,10 +1,12 @@
 """End a run from another process, in order."""
 
+import os
+import signal
 from pathlib import Path
 
 from kisbt.app.instances import Instance, ask_end, is_owned, running
 from kisbt.clock import Clock, SystemClock
-from kisbt.errors import InputError
+from kisbt.errors import InputError, StorageError
 from kisbt.text import _
 
 _LOOK_EVERY_S = 0.2
@@ -15,10 +17,17 @@ def stop_run(instance: Instance, *, wait_s: float, clock: Clock | None = None) -
 
     Raises:
         InputError: it is not alive any more.
-        StorageError: the word cannot be written.
+        StorageError: the word cannot be written (Windows; others send a signal).
     """
     time = clock or SystemClock()
-    if not ask_end(instance):
+    try:
+        alive = ask_end(instance)
+    except StorageError:
+        if os.name == "nt":
+            raise
+        os.kill(instance.pid, signal.SIGTERM)  # a full disk keeps no run alive
+        alive = True
+    if not alive:
         raise InputError(
             _("{name} (pid {pid}) is not alive any more").format(
                 name=instance.id, pid=instance.pid

@@ -11,7 +11,7 @@ import backtrader as bt
 import pytest
 
 from kisbt.app import live, loops
-from kisbt.app.ending import interrupted_by
+from kisbt.app.ending import Ending
 from kisbt.app.history import plan_live
 from kisbt.app.instances import find_instance
 from kisbt.app.live import LiveOptions, run_live
@@ -19,6 +19,7 @@ from kisbt.app.session import LiveSession
 from kisbt.app.stop import stop_run
 from kisbt.app.venue import Mode
 from kisbt.candles.store import CandleStore
+from kisbt.clock import SystemClock
 from kisbt.errors import InputError
 from kisbt.orders.desk import OrderDesk
 from strategies.ma_rsi_bollinger import MaRsiBollinger
@@ -134,14 +135,65 @@ def test_a_run_told_to_stop_ends_in_order(
         find_instance()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no thread is woken there")
+def test_a_strategy_that_sleeps_hears_each_word_at_once() -> None:
+    stopped, stopped_now = threading.Event(), threading.Event()
+    ending, asked = Ending(), iter([True, True, True])
+    began_s = SystemClock().monotonic()
+    with (
+        pytest.raises(KeyboardInterrupt),
+        ending.watched(lambda: next(asked, False), every_s=0.01),
+        ending.signals(stopped.set, stopped_now.set),
+    ):
+        threading.Event().wait(60)
+    assert SystemClock().monotonic() - began_s < 30
+    assert (ending.asked, ending.why) == (3, "SIGINT")
+    assert stopped.is_set()
+    assert stopped_now.is_set()
+
+
 def test_told_to_stop_before_it_trades_is_interrupted() -> None:
     asked = iter([False, True])
     with (
         pytest.raises(KeyboardInterrupt),
-        interrupted_by(lambda: next(asked, False), every_s=0.01),
+        Ending().watched(lambda: next(asked, False), every_s=0.01),
     ):
         wait_for(lambda: False, 30)  # as a start that is not ready yet
     assert list(asked) == []
+
+
+def test_once_it_has_ended_nothing_interrupts_its_report() -> None:
+    looks: list[int] = []
+    ending = Ending()
+
+    def wanted() -> bool:
+        looks.append(1)
+        return len(looks) == 1 or ended
+
+    ended = False
+    with ending.watched(wanted, every_s=0.001):
+        with ending.signals(lambda: None, lambda: None):
+            wait_for(lambda: ending.asked > 0, 30)
+        ended, count = True, len(looks)
+        threading.Event().wait(0.1)  # where it would be interrupted
+        assert len(looks) == count
+
+
+def test_a_run_beside_the_main_thread_is_stopped_without_a_signal() -> None:
+    stopped, interrupted = threading.Event(), list[bool]()
+    ending = Ending()
+
+    def run() -> None:
+        with (
+            ending.watched(lambda: True, every_s=0.01),
+            ending.signals(stopped.set, stopped.set),
+        ):
+            interrupted.append(not stopped.wait(30))
+
+    other = threading.Thread(target=run)
+    other.start()
+    other.join()
+    assert (interrupted, ending.asked) == ([False], 0)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signals to send to oneself")

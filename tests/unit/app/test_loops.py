@@ -7,6 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
+from kisbt.app import loops
 from kisbt.app.loops import TradingThread
 from kisbt.app.pulse import beating
 from kisbt.app.sessionplan import Stage
@@ -180,3 +183,18 @@ def test_turns_are_spaced_where_trades_come_without_end() -> None:
         assert enough.wait(30)
         # Eight in eight milliseconds; no fewer on a machine that is busy.
         assert SystemClock().monotonic() - before_s > 0.1
+
+
+def test_what_python_keeps_is_let_go_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    collected: list[float] = []
+    with turning() as (_thread, session, clock):
+        monkeypatch.setattr(
+            loops.gc, "collect", lambda: collected.append(clock.monotonic())
+        )
+        for _minute in range(12):
+            clock.advance(60)
+            session.turn_again(_thread)
+        session.turn_again(_thread)
+    assert len(collected) == 2
