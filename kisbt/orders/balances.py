@@ -22,7 +22,7 @@ from kisbt.orders.ledger import (
 )
 from kisbt.orders.lifecycle import AT_BROKER
 from kisbt.orders.reconcile import Finding, Kind, compare_positions
-from kisbt.orders.rows import ExternalOrder, OrderRecord, TicketRecord, TicketRole
+from kisbt.orders.rows import ExternalOrder, OrderRecord, TicketRole
 from kisbt.text import _
 
 log = logging.getLogger(__name__)
@@ -223,21 +223,9 @@ def _book_witnessed(desk: Desk, broker: dict[str, int]) -> None:
             )
             at = notices[-1].at if notices else desk.clock.now()
             book(desk, book_witnessed(ticket, level, amount, costs=costs, at=at))
-        _confirm(desk, symbol, own, broker.get(symbol, 0))
-
-
-def _confirm(
-    desk: Desk, symbol: str, tickets: Sequence[TicketRecord], shown: int
-) -> None:
-    """Take the balance for the confirmation that rows would be."""
-    journal = desk.journal
-    held = sum(i.quantity for i in journal.positions() if i.symbol == symbol)
-    if held + journal.outside().get(symbol, 0) != shown:
-        return
-    for ticket in tickets:
-        booked = journal.ticket(ticket.ticket)
-        if noticed(booked, told(desk, booked)) <= booked.applied:
-            desk.state.unconfirmed_s.pop(ticket.ticket, None)
+            if noticed(ticket, notices) <= level:
+                # What rows would confirm, two witnesses have.
+                desk.state.unconfirmed_s.pop(number, None)
 
 
 def _claimants(desk: Desk, day: date) -> list[OrderRecord]:

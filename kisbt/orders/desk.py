@@ -31,6 +31,7 @@ from kisbt.orders.deskstate import (
 from kisbt.orders.guard import LiveGuard
 from kisbt.orders.halt import HaltLatch
 from kisbt.orders.journal import Journal
+from kisbt.orders.ledger import noticed
 from kisbt.orders.lifecycle import AT_BROKER, OPEN, Status
 from kisbt.orders.reconcile import POLLS_TO_EXPIRE, Finding
 from kisbt.orders.records import DeskEvent, Holding, OrderPlan
@@ -379,8 +380,7 @@ class OrderDesk:
         """Return whether a notice has told of a fill that is not booked yet."""
         for number in self.desk.state.unconfirmed_s:
             ticket = self.journal.ticket(number)
-            told = booking.told(self.desk, ticket)
-            if sum(notice.quantity for notice in told) > ticket.applied:
+            if noticed(ticket, booking.told(self.desk, ticket)) > ticket.applied:
                 return True
         return False
 

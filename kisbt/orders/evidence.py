@@ -10,12 +10,12 @@ from kisbt.model.order import BrokerOrder, Notice, NoticeKind
 from kisbt.model.ports import OrderHistory
 from kisbt.orders import hearsay
 from kisbt.orders.alarms import freeze
-from kisbt.orders.booking import account
+from kisbt.orders.booking import account, told
 from kisbt.orders.changes import bind_changes
 from kisbt.orders.decode import order_key
 from kisbt.orders.deskstate import Desk
 from kisbt.orders.foreignorders import take_foreign
-from kisbt.orders.ledger import FillSource, notice_digest, rows_agree
+from kisbt.orders.ledger import FillSource, notice_digest, noticed, rows_agree
 from kisbt.orders.lifecycle import AT_BROKER, Status, status_of
 from kisbt.orders.lostorders import look_for
 from kisbt.orders.rows import OrderRecord, TicketMark, TicketRecord, TicketRole
@@ -38,9 +38,13 @@ def take_notice(desk: Desk, notice: Notice) -> None:
     hearsay.remember(desk, notice)
     ticket = desk.journal.find_ticket(day, notice.number, notice.branch)
     if notice.kind is NoticeKind.FILLED:
+        before = 0 if ticket is None else noticed(ticket, told(desk, ticket))
         desk.journal.add_notice(day, notice, notice_digest(notice))
         if ticket is not None:
-            state.unconfirmed_s[ticket.ticket] = now_s  # the newest is to be confirmed
+            state.unconfirmed_s.setdefault(ticket.ticket, now_s)
+            if noticed(ticket, told(desk, ticket)) > before:
+                # A fill of its own, which may take as long as the one before.
+                state.unconfirmed_s[ticket.ticket] = now_s
             _account_notice(desk, ticket, notice)
     elif ticket is not None and notice.kind is NoticeKind.ACCEPTED:
         order = desk.journal.order(ticket.ref)

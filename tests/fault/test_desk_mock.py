@@ -10,6 +10,7 @@ from kisbt.model.order import Side
 from kisbt.orders.ledger import FillSource
 from kisbt.orders.records import Corrected, Ended, Filled
 from tests.helpers.desk import OTHER, SYMBOL, Bench, bench
+from tests.helpers.orders import make_notice
 
 pytestmark = pytest.mark.fault
 
@@ -33,16 +34,24 @@ def test_fill_without_a_row_is_booked_from_two_witnesses(mock: Bench) -> None:
     assert mock.wrong(ended=True) == []
 
 
-def test_fill_that_the_balance_shows_is_no_alarm(mock: Bench) -> None:
-    mock.emulator.fault("lag(balance, 5)")
-    order = mock.order(Side.BUY, 6)
-    mock.run_for(60)
-    assert mock.status(order.ref) == "filled"
-    assert "fill not confirmed" not in mock.told.titles()
+@pytest.fixture
+def rest_mock(tmp_path: Path) -> Iterator[Bench]:
+    with bench(tmp_path / "state", stream=True, fill_source=FillSource.REST) as made:
+        made.emulator.fault("quirk(daily_ccld_empty, on=true)", "lag(balance, 5)")
+        yield made
 
 
-def test_each_fill_of_a_long_order_is_awaited_until_it_is_booked(mock: Bench) -> None:
-    mock.emulator.fault("lag(balance, 5)")
+def test_fill_that_the_balance_shows_is_no_alarm(rest_mock: Bench) -> None:
+    order = rest_mock.order(Side.BUY, 6)
+    rest_mock.run_for(60)
+    assert rest_mock.status(order.ref) == "filled"
+    assert "fill not confirmed" not in rest_mock.told.titles()
+
+
+def test_each_fill_of_a_long_order_is_awaited_until_it_is_booked(
+    rest_mock: Bench,
+) -> None:
+    mock = rest_mock
     order = mock.order(Side.BUY, 6, limit=far(mock))
     (ticket,) = mock.journal.tickets(order.ref)
     exchange = mock.emulator._house.sides[Environment.MOCK].exchange
@@ -58,6 +67,27 @@ def test_each_fill_of_a_long_order_is_awaited_until_it_is_booked(mock: Bench) ->
     assert mock.status(order.ref) == "filled"
     assert "fill not confirmed" not in mock.told.titles()
     assert mock.wrong(ended=True) == []
+
+
+def test_forged_fill_told_again_and_again_is_an_alarm_all_the_same(mock: Bench) -> None:
+    order = mock.order(Side.BUY, 6, limit=far(mock))
+    (ticket,) = mock.journal.tickets(order.ref)
+    mock.run_for(5)
+    forged = make_notice(
+        account=mock.settings.account,
+        number=ticket.number,
+        branch=ticket.branch,
+        symbol=order.symbol,
+        quantity=1,
+        price=far(mock),
+        order_quantity=6,
+        time=mock.time.now().time(),
+    )
+    for _turn in range(12):
+        mock.desk.stream_event(forged)
+        mock.run_for(5)
+    assert "fill not confirmed" in mock.told.titles()
+    assert not mock.desk.awaits_fills()
 
 
 def test_cancellation_without_a_row_is_told_by_its_notice(mock: Bench) -> None:
