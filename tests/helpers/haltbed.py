@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kisbt.app.connect import Access, access_of_row
+from kisbt.app.connect import Access, ReadyRow, access_of_row
 from kisbt.app.instances import Instance, listed, sole_owner
 from kisbt.app.remoteclock import RemoteClock
 from kisbt.app.state import journal_path
@@ -228,7 +228,7 @@ def hung_run(
             environment=environment.value,
             profile="emulator",
             state=str(access.state),
-            emulator=row,
+            emulator=ReadyRow(row),
             folder=str(folder / "run"),
             config=config,
             strategy="Hung",
