@@ -133,7 +133,7 @@ def trial_count(database: Path) -> int:
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_a_killed_search_is_gone_on_with(project: Path, sampler: str) -> None:
-    options = ["--sampler", sampler, "--trials", "48", "--no-report"]
+    options = ["--sampler", sampler, "--trials", "160", "--no-report"]
     words = ["optimize", "search.yaml", *options, "--workers", "1"]
     assert run([*words, "--out", "whole"]) == 0
     child = subprocess.Popen(command(*words, "--out", "killed"), cwd=project)
@@ -146,7 +146,7 @@ def test_a_killed_search_is_gone_on_with(project: Path, sampler: str) -> None:
         child.wait(30)
     head = json.loads((project / "killed" / "search.json").read_text("utf-8"))
     assert head["state"] == "running"
-    assert trial_count(project / "killed" / "study.db") < 48
+    assert trial_count(project / "killed" / "study.db") < 160
     assert run(["optimize", "--resume", "killed", "--workers", "2"]) == 0
     tables = [(project / name / TRIALS).read_bytes() for name in ("whole", "killed")]
     assert tables[0] == tables[1]
